@@ -1,0 +1,198 @@
+//! What happened: the closed list of bodies (PROTOCOL §9.4, §9.6).
+
+use crate::canonical;
+use crate::ids::{Epoch, Hash, OperationId};
+use crate::reference::LotStatus;
+use crate::time::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The body of an operation, told apart by its member `type`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub enum Body {
+    /// First entry of epoch 1.
+    #[serde(rename = "station.enrolled")]
+    StationEnrolled {
+        /// Hash of the station's certificate.
+        certificate: Hash,
+        /// Where the device secret lies, as `doctor` shows it.
+        key_protection: String,
+    },
+    /// First entry of every later epoch.
+    #[serde(rename = "epoch.opened")]
+    EpochOpened {
+        /// Closed code: why the last epoch could not go on.
+        reason: String,
+        /// The last entry known of it.
+        last: Option<ChainPoint>,
+        /// What the rollback anchor said.
+        anchor: Option<ChainPoint>,
+    },
+    /// A scan that named a lot which may be used.
+    #[serde(rename = "scan.accepted")]
+    ScanAccepted(ScanAccepted),
+    /// A scan that was refused; the refusal is a fact, too (SCN-4).
+    #[serde(rename = "scan.refused")]
+    ScanRefused(ScanRefused),
+    /// Identical refused scans after the first (PROTOCOL §2, Capacity).
+    #[serde(rename = "scan.repeated")]
+    ScanRepeated {
+        /// The refusal that was repeated.
+        of: OperationId,
+        /// How many more times.
+        count: u64,
+        /// Wall clock of the last.
+        last_at: Timestamp,
+    },
+}
+
+/// A point of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainPoint {
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Position in it.
+    pub seq: u64,
+    /// Hash of the entry there.
+    pub hash: Hash,
+}
+
+/// The device that read a code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// The configured role: `scanner`.
+    pub role: String,
+    /// `serial`, `hid`, `tcp`.
+    pub transport: String,
+    /// Stable identity: USB ids and serial number, or the configured port.
+    pub id: String,
+    /// No real hardware: a pseudo-terminal or a simulator.
+    pub simulated: bool,
+}
+
+/// One element of a barcode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Element {
+    /// GS1 application identifier.
+    pub ai: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// What the reference data said of a lot at the moment of the decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotLot {
+    /// Release status.
+    pub status: LotStatus,
+    /// Last day on which the lot may be used.
+    pub expiry: Option<Date>,
+}
+
+/// Body of `scan.accepted`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScanAccepted {
+    /// Who read it.
+    pub device: Device,
+    /// Every byte of the frame, AIM identifier included, in lower-case hex.
+    pub raw: String,
+    /// AIM identifier, as sent.
+    pub aim: Option<String>,
+    /// Symbology.
+    pub symbology: String,
+    /// Kind of content.
+    pub kind: String,
+    /// The elements read.
+    pub elements: Vec<Element>,
+    /// The item of the lot.
+    pub item: String,
+    /// The lot.
+    pub lot: String,
+    /// What was known of the lot.
+    pub snapshot_lot: SnapshotLot,
+}
+
+/// Body of `scan.refused`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScanRefused {
+    /// Who read it.
+    pub device: Device,
+    /// Every byte of the frame, AIM identifier included, in lower-case hex.
+    pub raw: String,
+    /// AIM identifier, as sent.
+    pub aim: Option<String>,
+    /// Symbology.
+    pub symbology: String,
+    /// Kind of content.
+    pub kind: String,
+    /// The elements read.
+    pub elements: Vec<Element>,
+    /// The item, where one was recognised.
+    pub item: Option<String>,
+    /// The lot, where one was recognised.
+    pub lot: Option<String>,
+    /// What was known of the lot, where one was recognised.
+    pub snapshot_lot: Option<SnapshotLot>,
+    /// Why: a code of the message catalogue.
+    pub code: String,
+}
+
+/// Why a body is not understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyError {
+    /// A known type, but not its members.
+    Invalid,
+    /// A type that this program does not know.
+    UnknownType,
+}
+
+impl Body {
+    /// The types that this program knows.
+    pub const TYPES: [&str; 5] =
+        ["station.enrolled", "epoch.opened", "scan.accepted", "scan.refused", "scan.repeated"];
+
+    /// The type, as written.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::StationEnrolled { .. } => "station.enrolled",
+            Self::EpochOpened { .. } => "epoch.opened",
+            Self::ScanAccepted(_) => "scan.accepted",
+            Self::ScanRefused(_) => "scan.refused",
+            Self::ScanRepeated { .. } => "scan.repeated",
+        }
+    }
+
+    /// The bytes that the scanner sent, in hex, for the two scan bodies.
+    #[must_use]
+    pub fn raw_hex(&self) -> Option<&str> {
+        match self {
+            Self::ScanAccepted(scan) => Some(&scan.raw),
+            Self::ScanRefused(scan) => Some(&scan.raw),
+            Self::StationEnrolled { .. } | Self::EpochOpened { .. } | Self::ScanRepeated { .. } => None,
+        }
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`BodyError`].
+    pub fn read(value: &Value) -> Result<Self, BodyError> {
+        let known = value.get("type").and_then(Value::as_str).is_some_and(|t| Self::TYPES.contains(&t));
+        let error = if known { BodyError::Invalid } else { BodyError::UnknownType };
+        let body: Self = canonical::shape(value.clone()).map_err(|_| error.clone())?;
+        if body.raw_hex().is_none_or(is_hex) { Ok(body) } else { Err(error) }
+    }
+}
+
+/// Whole bytes in lower-case hex (PROTOCOL §9.1).
+fn is_hex(text: &str) -> bool {
+    text.len().is_multiple_of(2) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,140 @@
+//! `lotgate doctor [--json]`: everything that the station needs, checked one by one; works beside the agent.
+
+use super::{Exit, Failure, Site, chain, language, print_json, system_clock};
+use lotgate_devices::binding::ScannerBinding;
+use lotgate_sync::clock::Clock;
+use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy, RequestKeys};
+use lotgate_sync::queue::{QueueView, library_versions};
+use lotgate_sync::secure::Secure;
+use lotgate_domain::protocol::{CloudApi as _, HeadReply};
+use serde_json::json;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Wall clocks further apart than this are worth a person's look (PROTOCOL §3, Clock).
+const CLOCK_TOLERANCE_MS: i64 = 300_000;
+
+struct Check {
+    name: &'static str,
+    failed: Option<Failure>,
+    detail: String,
+}
+
+impl Check {
+    fn passed(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, failed: None, detail: detail.into() }
+    }
+
+    fn failed(name: &'static str, failure: Failure) -> Self {
+        Self { name, detail: failure.detail.clone(), failed: Some(failure) }
+    }
+}
+
+pub(super) fn run(site: &Site, json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let checks = check(site);
+    let first = checks.iter().find_map(|check| check.failed.as_ref()).map(|failure| failure.exit);
+    if json {
+        let rows: Vec<_> = checks
+            .iter()
+            .map(|check| {
+                let code = check.failed.as_ref().map(|failure| failure.code);
+                json!({"check": check.name, "ok": code.is_none(), "code": code,
+                       "text": code.map(|code| language().text(code)), "detail": check.detail})
+            })
+            .collect();
+        print_json(out, &json!({"ok": first.is_none(), "checks": rows}))?;
+    } else {
+        for check in &checks {
+            let (mark, words) = match &check.failed {
+                None => ("ok", check.detail.clone()),
+                Some(f) => ("FAILED", format!("{} ({}) {}", language().text(f.code), f.code, check.detail)),
+            };
+            writeln!(out, "{mark:>6}  {:<15} {words}", check.name)
+                .map_err(|error| Failure::output(&error))?;
+        }
+    }
+    Ok(ExitCode::from(first.unwrap_or(0)))
+}
+
+fn check(site: &Site) -> Vec<Check> {
+    let libraries = library_versions();
+    let mut checks = vec![
+        Check::passed("configuration", format!("sha256 {}", site.config.sha256)),
+        Check::passed("libraries", format!("SQLite {}, SQLCipher {}", libraries.sqlite, libraries.sqlcipher)),
+    ];
+    match Secure::view(site.places.clone()) {
+        Ok(secure) => {
+            checks.push(Check::passed("key store", format!("key protection: {}", secure.protection().as_str())));
+            checks.extend(check_queue(site, &secure));
+        }
+        Err(error) => checks.push(Check::failed("key store", error.into())),
+    }
+    checks.extend(site.config.scanners.iter().map(check_scanner));
+    if site.config.scanners.is_empty() {
+        checks.push(Check::passed("devices", "none configured"));
+    }
+    checks
+}
+
+fn check_queue(site: &Site, secure: &Secure) -> Vec<Check> {
+    let view = match QueueView::open(secure) {
+        Ok(view) => view,
+        Err(error) => return vec![Check::failed("queue", error.into())],
+    };
+    let mut checks = vec![match view.state() {
+        Ok(state) => Check::passed("queue", format!("{} waiting, head {}", state.queued, state.head.seq)),
+        Err(error) => Check::failed("queue", error.into()),
+    }];
+    checks.push(match view.check_anchor() {
+        Ok(()) => Check::passed("anchor", "a whole restored machine can only be found by the cloud"),
+        Err(error) => Check::failed("anchor", error.into()),
+    });
+    let identity = view.identity();
+    let keys = RequestKeys {
+        tenant: identity.tenant,
+        station: identity.station,
+        keys: secure.station_keys().signing.clone(),
+    };
+    checks.extend(check_cloud(site, keys));
+    checks
+}
+
+fn check_cloud(site: &Site, keys: RequestKeys) -> Vec<Check> {
+    let clock: Arc<dyn Clock> = Arc::new(system_clock());
+    match ask_head(site, keys, clock.clone()) {
+        Err(failure) => vec![Check::failed("cloud", failure)],
+        Ok(head) => {
+            let apart = clock.read().wall.ms_since(head.time);
+            let clock = if apart.abs() <= CLOCK_TOLERANCE_MS {
+                Check::passed("clock", format!("{apart} ms from the cloud's (a hint, not a signed time)"))
+            } else {
+                let failure = Failure::new(Exit::Clock, "clock_differs", format!("{} s", apart / 1000));
+                Check::failed("clock", failure)
+            };
+            vec![Check::passed("cloud", format!("holds this station's chain up to {}", head.seq)), clock]
+        }
+    }
+}
+
+fn ask_head(site: &Site, keys: RequestKeys, clock: Arc<dyn Clock>) -> Result<HeadReply, Failure> {
+    let server = site.config.server.clone().ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))?;
+    let options = HttpOptions { server, ca_file: site.config.ca_file.clone(), proxy: Proxy::System, clock };
+    let cloud = HttpCloud::for_station(options, keys)?;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::new(Exit::Unreachable, "no_runtime", error.to_string()))?;
+    runtime.block_on(cloud.head()).map_err(|error| {
+        Failure::new(Exit::Unreachable, error.code().as_str(), chain(&error))
+    })
+}
+
+/// Looks only: opening the port would take it away from a running agent.
+fn check_scanner(binding: &ScannerBinding) -> Check {
+    match lotgate_devices::serial::locate(binding) {
+        Ok(port) => Check::passed("scanner", port),
+        Err(state) => {
+            let which = format!("{:?}", binding.port);
+            Check::failed("scanner", Failure::new(Exit::DeviceMissing, state.code(), which))
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `lotgate enrol`: makes this machine a station, or says why not; a failed one can be repeated.
+
+use super::{Exit, Failure, Site, chain, print_json, system_clock};
+use crate::enrol::{EnrolError, Enrolment};
+use clap::Args;
+use lotgate_domain::protocol::token::EnrolToken;
+use lotgate_sync::clock::Clock;
+use lotgate_sync::engine::failure::FailureClass;
+use lotgate_sync::http::{CallError, HttpCloud, HttpOptions, HttpSetupError, Proxy};
+use lotgate_sync::queue::QueueView;
+use lotgate_sync::secure::{Places, Secure, SystemRandom};
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The cloud, https://host[:port]; default: `server` of the configuration.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// The file with the enrolment token.
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+}
+
+pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let server = arguments.server.clone().or_else(|| site.config.server.clone());
+    let server = server.ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))?;
+    let token = read_token(&arguments.token_file)?;
+    refuse_second_enrolment(&site.places)?;
+    let clock: Arc<dyn Clock> = Arc::new(system_clock());
+    let options =
+        HttpOptions { server, ca_file: site.config.ca_file.clone(), proxy: Proxy::System, clock: clock.clone() };
+    let cloud = HttpCloud::for_enrolment(options)?;
+    let secure = Secure::prepare(site.places.clone(), &SystemRandom)?;
+    let enrolment = Enrolment {
+        token,
+        station_name: site.config.station_name.clone(),
+        secure,
+        clock,
+        random: Arc::new(SystemRandom),
+        program: site.program(),
+    };
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::new(Exit::Unreachable, "no_runtime", error.to_string()))?;
+    runtime.block_on(async {
+        let queue = crate::enrol::enrol(enrolment, &cloud).await?;
+        let identity = queue.identity().clone();
+        queue.close().await?;
+        let enrolled = json!({
+            "tenant": identity.tenant,
+            "site": identity.site,
+            "station": identity.station,
+            "station_name": identity.station_name,
+            "training": identity.certificate.value.training,
+            "root_fingerprint": identity.root_fingerprint,
+            "key_protection": identity.key_protection.as_str(),
+        });
+        print_json(out, &enrolled)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn read_token(file: &std::path::Path) -> Result<EnrolToken, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Exit::Usage, "token_unreadable", format!("{shown}: {error}")))?;
+    text.parse().map_err(|error| Failure::new(Exit::Usage, "token_malformed", format!("{shown}: {error}")))
+}
+
+/// A station stays what it is: its queue may hold what nobody else has (DEP-2).
+fn refuse_second_enrolment(places: &Places) -> Result<(), Failure> {
+    if !places.queue_file().exists() {
+        return Ok(());
+    }
+    let secure = Secure::view(places.clone())?;
+    let view = QueueView::open(&secure)?;
+    let queued = view.state()?.queued;
+    let station = view.identity().station.to_string();
+    Err(if queued > 0 {
+        let detail = format!("station {station}: {queued} operations");
+        Failure::new(Exit::BlockedByUnsynced, "blocked_by_unsynced_queue", detail)
+    } else {
+        Failure::new(Exit::Usage, "already_enrolled", format!("station {station}"))
+    })
+}
+
+impl From<HttpSetupError> for Failure {
+    fn from(error: HttpSetupError) -> Self {
+        Self::new(Exit::Usage, error.code(), chain(&error))
+    }
+}
+
+impl From<EnrolError<CallError>> for Failure {
+    fn from(error: EnrolError<CallError>) -> Self {
+        match &error {
+            EnrolError::Cloud(call) => {
+                let exit = match call.class() {
+                    FailureClass::OwnQueueFault => Exit::Queue,
+                    FailureClass::Offline
+                    | FailureClass::Unreachable
+                    | FailureClass::Unauthorised
+                    | FailureClass::RequestRefused
+                    | FailureClass::ServerInconsistent => Exit::Unreachable,
+                };
+                Self::new(exit, call.code().as_str(), chain(&error))
+            }
+            EnrolError::Identity(_) => Self::new(Exit::Unreachable, "untrusted_cloud", chain(&error)),
+            EnrolError::Queue(open) => Self { exit: open.exit_code(), code: open.code(), detail: chain(&error) },
+        }
+    }
+}

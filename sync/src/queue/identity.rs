@@ -1,0 +1,170 @@
+//! Who the station is: what enrolment gave it, verified from the root fingerprint down.
+
+use super::error::{OpenError, StorageError};
+use crate::secure::KeyProtection;
+use lotgate_domain::certificate::{Certificate, Trust, TrustError};
+use lotgate_domain::entry::Frame;
+use lotgate_domain::ids::{Hash, PublicKey, StationId, TenantId};
+use lotgate_domain::protocol::Site;
+use lotgate_domain::statement::Signed;
+use rusqlite::{Connection, OptionalExtension as _, named_params};
+
+/// The identity of an enrolled station. Made by [`Identity::verify`] only, at enrolment and at every start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Identity {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Where it stands.
+    pub site: Site,
+    /// Its id.
+    pub station: StationId,
+    /// What people call it.
+    pub station_name: String,
+    /// SHA-256 of the tenant's root key, as the enrolment token named it.
+    pub root_fingerprint: Hash,
+    /// The tenant's keys.
+    pub trust: Trust,
+    /// The station's certificate; its hash is what every epoch of the chain starts from.
+    pub certificate: Signed<Certificate>,
+    /// All certificates as the cloud sent them.
+    pub certificates: Vec<Vec<u8>>,
+    /// Where the device secret lies, as chosen at enrolment.
+    pub key_protection: KeyProtection,
+}
+
+/// Why what the cloud sent at enrolment is not this station's identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The certificates do not verify from the fingerprint down.
+    #[error("the certificates do not verify")]
+    Trust(#[from] TrustError),
+    /// The station is certified for another site than was named.
+    #[error("the station is certified for another site")]
+    Site,
+}
+
+impl Identity {
+    /// Verifies `certificates` (frames) from the fingerprint of the tenant's root key down to the certificate
+    /// of the station with `public_key`.
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn verify(
+        tenant: TenantId,
+        root_fingerprint: Hash,
+        site: Site,
+        station_name: String,
+        certificates: Vec<Vec<u8>>,
+        public_key: &PublicKey,
+        key_protection: KeyProtection,
+    ) -> Result<Self, IdentityError> {
+        let trust = Trust::establish(tenant, root_fingerprint, &certificates)?;
+        let (station, certificate) = trust.station_certificate(&certificates, public_key)?;
+        if certificate.value.subject.site != Some(site.id) {
+            return Err(IdentityError::Site);
+        }
+        Ok(Self {
+            tenant,
+            site,
+            station,
+            station_name,
+            root_fingerprint,
+            trust,
+            certificate,
+            certificates,
+            key_protection,
+        })
+    }
+
+    /// The station's public key.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.certificate.value.public_key
+    }
+}
+
+pub(super) fn store(connection: &Connection, identity: &Identity) -> rusqlite::Result<()> {
+    connection
+        .prepare(
+            "INSERT INTO identity (id, tenant, site, site_name, zone, station_name, root_fingerprint, \
+                                   certificates, key_protection) \
+             VALUES (1, :tenant, :site, :site_name, :zone, :station_name, :root, :certificates, :protection)",
+        )?
+        .execute(named_params! {
+            ":tenant": identity.tenant.to_string(),
+            ":site": identity.site.id.to_string(),
+            ":site_name": identity.site.name,
+            ":zone": identity.site.zone,
+            ":station_name": identity.station_name,
+            ":root": identity.root_fingerprint.as_bytes(),
+            ":certificates": identity.certificates.concat(),
+            ":protection": identity.key_protection.as_str(),
+        })
+        .map(|_| ())
+}
+
+struct Row {
+    tenant: String,
+    site: String,
+    site_name: String,
+    zone: String,
+    station_name: String,
+    root_fingerprint: Vec<u8>,
+    certificates: Vec<u8>,
+    key_protection: String,
+}
+
+/// Reads the identity and verifies all of it for the station with `public_key`.
+pub(super) fn load(
+    connection: &Connection,
+    public_key: &PublicKey,
+    key_protection: KeyProtection,
+) -> Result<Identity, OpenError> {
+    let row = connection
+        .query_row(
+            "SELECT tenant, site, site_name, zone, station_name, root_fingerprint, certificates, \
+                    key_protection FROM identity",
+            [],
+            |row| {
+                Ok(Row {
+                    tenant: row.get(0)?,
+                    site: row.get(1)?,
+                    site_name: row.get(2)?,
+                    zone: row.get(3)?,
+                    station_name: row.get(4)?,
+                    root_fingerprint: row.get(5)?,
+                    certificates: row.get(6)?,
+                    key_protection: row.get(7)?,
+                })
+            },
+        )
+        .optional()
+        .map_err(StorageError::from)?
+        .ok_or(OpenError::Foreign)?;
+    if row.key_protection != key_protection.as_str() {
+        return Err(OpenError::KeyProtection);
+    }
+    let site =
+        Site { id: row.site.parse().map_err(|_| OpenError::Foreign)?, name: row.site_name, zone: row.zone };
+    Identity::verify(
+        row.tenant.parse().map_err(|_| OpenError::Foreign)?,
+        Hash::from_slice(&row.root_fingerprint).map_err(|_| OpenError::Foreign)?,
+        site,
+        row.station_name,
+        split(&row.certificates).ok_or(OpenError::Foreign)?,
+        public_key,
+        key_protection,
+    )
+    .map_err(|_| OpenError::Foreign)
+}
+
+fn split(mut frames: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut certificates = Vec::new();
+    while !frames.is_empty() {
+        let (frame, rest) = Frame::split_first(frames).ok()?;
+        certificates.push(frame.bytes().to_vec());
+        frames = rest;
+    }
+    Some(certificates)
+}

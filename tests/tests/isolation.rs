@@ -1,0 +1,460 @@
+//! Nothing of one tenant is visible to another, and what is append-only stays as it was written: proven for
+//! every table that the catalogue lists, not for those that somebody remembered.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use lotgate_cloud::crypto::MasterKey;
+use lotgate_cloud::gate::{self, Caller};
+use lotgate_cloud::migrate::{self, APPEND_ONLY};
+use lotgate_cloud::nonce::NonceKeys;
+use lotgate_cloud::reference::ImportReference;
+use lotgate_cloud::session::Session;
+use lotgate_cloud::startup::StartupError;
+use lotgate_cloud::tenant::CreateTenant;
+use lotgate_cloud::token::MakeToken;
+use lotgate_cloud::{Cloud, Settings};
+use lotgate_domain::ids::TenantId;
+use lotgate_domain::protocol::CloudApi as _;
+use lotgate_domain::protocol::token::EnrolToken;
+use lotgate_domain::signature::KeyPair;
+use lotgate_tests::postgres::TestDatabase;
+use lotgate_tests::station_keys::{at, enrol, push_of};
+use serde_json::json;
+use std::sync::Arc;
+use tokio_postgres::{Client, NoTls};
+
+/// The one table that belongs to no tenant.
+const WITHOUT_TENANT: &str = "migration";
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn settings(url: &str) -> Settings {
+    Settings {
+        database_url: url.to_owned(),
+        connections: 2,
+        master: MasterKey::new([1; 32]),
+        nonces: NonceKeys::new([2; 32], None),
+        restore_window_s: 0,
+        clock: Arc::new(|| at(0)),
+    }
+}
+
+/// Two tenants that have a row in every table.
+struct TwoTenants {
+    database: TestDatabase,
+    superuser: Client,
+    app: Client,
+    tenants: [TenantId; 2],
+    tables: Vec<String>,
+}
+
+impl TwoTenants {
+    async fn new(name: &str) -> Self {
+        let database = TestDatabase::create(name).unwrap();
+        migrate::run(&database.owner_url).await.unwrap();
+        let cloud = Cloud::open(settings(&database.app_url)).await.unwrap();
+        let tenants = [1, 2].map(|n| TenantId::from_parts(n, &[n as u8; 10]));
+        for (tenant, seed) in tenants.into_iter().zip([20, 21]) {
+            fill(&cloud, tenant, seed).await;
+        }
+        let superuser = connect(&database.superuser_url).await;
+        let app = connect(&database.app_url).await;
+        let tables = texts(
+            &superuser,
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+             AND relkind IN ('r', 'p') ORDER BY 1",
+        )
+        .await;
+        assert!(tables.len() > 10, "the catalogue lists the tables: {tables:?}");
+        Self { database, superuser, app, tenants, tables }
+    }
+
+    fn tables_of_tenants(&self) -> impl Iterator<Item = &String> {
+        self.tables.iter().filter(|table| *table != WITHOUT_TENANT)
+    }
+}
+
+/// A row in every table, by the ways that the product has.
+async fn fill(cloud: &Arc<Cloud>, tenant: TenantId, seed: u8) {
+    let program = Caller::Program { tenant };
+    let root = KeyPair::from_seed(&[seed; 32]);
+    let create = CreateTenant { name: "T".into(), site: "S".into(), zone: "UTC".into(), root };
+    let site = gate::pass(cloud, &program, create).await.unwrap();
+    let lots = json!({"items": [{"item": "A"}], "lots": [{"lot": "L", "item": "A", "status": "hold"}]});
+    let import = ImportReference { site, file: serde_json::from_value(lots).unwrap() };
+    gate::pass(cloud, &program, import).await.unwrap();
+    let token: EnrolToken =
+        gate::pass(cloud, &program, MakeToken { site, training: true, ttl_ms: 1000 }).await.unwrap().token;
+    let mut station = enrol(&Session::of_nobody(Arc::clone(cloud), None), &token, seed).await.unwrap();
+    station.append_enrolled();
+    station.append_scan("A", "L");
+    let session = Session::of_station(Arc::clone(cloud), tenant, station.id);
+    session.push(station.push_all()).await.unwrap();
+    station.entries.truncate(1);
+    station.append_scan("A", "other branch");
+    session.push(push_of(station.epoch, station.after(0), &station.entries)).await.unwrap();
+}
+
+async fn texts(client: &Client, query: &str) -> Vec<String> {
+    client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+async fn number(client: &Client, query: &str) -> i64 {
+    client.query_one(query, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn every_table_of_the_catalogue_is_led_and_closed_by_its_tenant() {
+    let two = TwoTenants::new("catalogue").await;
+    let su = &two.superuser;
+    let none = |what: &str, rows: Vec<String>| assert_eq!(rows, Vec::<String>::new(), "{what}");
+    none(
+        "tables without forced row-level security",
+        texts(
+            su,
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
+             AND relkind IN ('r', 'p') AND NOT (relrowsecurity AND relforcerowsecurity)",
+        )
+        .await,
+    );
+    let rule = "(tenant_id = (NULLIF(current_setting('lotgate.tenant'::text, true), ''::text))::uuid)";
+    none(
+        "tables whose only policy is not the tenant's, for reading and writing, for everybody",
+        texts(
+            su,
+            &format!(
+                "SELECT relname::text FROM pg_class c
+                 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+                   AND relname <> '{WITHOUT_TENANT}'
+                   AND ((SELECT count(*) FROM pg_policy WHERE polrelid = c.oid) <> 1 OR NOT EXISTS (
+                     SELECT 1 FROM pg_policy p WHERE polrelid = c.oid AND polpermissive AND polcmd = '*'
+                       AND polroles = '{{0}}'
+                       AND pg_get_expr(polqual, polrelid) = $rule${rule}$rule$
+                       AND pg_get_expr(polwithcheck, polrelid) = $rule${rule}$rule$))"
+            ),
+        )
+        .await,
+    );
+    none(
+        "primary keys and unique indexes that do not begin with the tenant",
+        texts(
+            su,
+            &format!(
+                "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+                 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+                 WHERE c.relnamespace = 'public'::regnamespace AND c.relname <> '{WITHOUT_TENANT}'
+                   AND i.indisunique AND a.attname <> 'tenant_id'"
+            ),
+        )
+        .await,
+    );
+    none(
+        "tables without a primary key",
+        texts(
+            su,
+            "SELECT relname::text FROM pg_class c WHERE relnamespace = 'public'::regnamespace
+             AND relkind IN ('r', 'p') AND NOT EXISTS (
+               SELECT 1 FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p')",
+        )
+        .await,
+    );
+    none(
+        "foreign keys that do not begin with the tenant on both sides",
+        texts(
+            su,
+            "SELECT conname::text FROM pg_constraint k
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+             JOIN pg_attribute f ON f.attrelid = k.confrelid AND f.attnum = k.confkey[1]
+             WHERE contype = 'f' AND (a.attname <> 'tenant_id' OR f.attname <> 'tenant_id')",
+        )
+        .await,
+    );
+    none(
+        "views, which could read with their owner's rights",
+        texts(
+            su,
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')",
+        )
+        .await,
+    );
+    none(
+        "functions that run with their owner's rights or a caller's search path",
+        texts(
+            su,
+            "SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+             AND (prosecdef OR proconfig IS NULL OR NOT 'search_path=pg_catalog' = ANY(proconfig))",
+        )
+        .await,
+    );
+}
+
+#[tokio::test]
+async fn nothing_of_another_tenant_can_be_read_written_or_found_in_any_table() {
+    let mut two = TwoTenants::new("tenants").await;
+    let [own, other] = two.tenants;
+    let tables: Vec<String> = two.tables_of_tenants().cloned().collect();
+    for table in &tables {
+        for tenant in two.tenants {
+            let query = format!("SELECT count(*) FROM {table} WHERE tenant_id = '{tenant}'");
+            assert!(number(&two.superuser, &query).await > 0, "{table} has a row of {tenant} to be found");
+        }
+        // Left over: what a connection of the pool carries after the transaction before.
+        for (state, setting) in [
+            ("never set", None),
+            ("empty", Some(String::new())),
+            ("left over", Some("committed".to_owned())),
+            ("wrong", Some(own.to_string())),
+        ] {
+            let seen = rows_of(&mut two.app, table, other, setting.as_deref(), own).await;
+            assert_eq!(seen, Ok(0), "{table}: rows of the other tenant seen with the setting {state}");
+        }
+        let malformed = rows_of(&mut two.app, table, other, Some("not a uuid"), own).await;
+        assert!(malformed.is_err(), "{table}: a malformed setting is an error");
+    }
+}
+
+/// How many rows of `tenant` a new transaction sees; `committed` leaves the setting over from one before.
+async fn rows_of(
+    app: &mut Client,
+    table: &str,
+    tenant: TenantId,
+    setting: Option<&str>,
+    own: TenantId,
+) -> Result<i64, String> {
+    if setting == Some("committed") {
+        let before = app.transaction().await.unwrap();
+        before.batch_execute(&format!("SET LOCAL lotgate.tenant = '{tenant}'")).await.unwrap();
+        let seen: i64 = before.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0);
+        assert!(seen > 0, "{table}: a tenant sees its own rows");
+        before.commit().await.unwrap();
+    }
+    let transaction = app.transaction().await.unwrap();
+    match setting {
+        None | Some("committed") => {}
+        Some(value) => {
+            transaction.batch_execute(&format!("SET LOCAL lotgate.tenant = '{value}'")).await.unwrap()
+        }
+    }
+    let query = format!("SELECT count(*) FILTER (WHERE tenant_id <> '{own}') FROM {table}");
+    let seen = transaction.query_one(&query, &[]).await;
+    seen.map(|row| row.get(0)).map_err(|error| error.to_string())
+}
+
+/// The SQLSTATE of what was refused; `ok` if it was done.
+async fn state_of(client: &mut Client, statements: &[String]) -> String {
+    let transaction = client.transaction().await.unwrap();
+    for statement in statements {
+        if let Err(error) = transaction.batch_execute(statement).await {
+            return error.code().expect("an answer of the database").code().to_owned();
+        }
+    }
+    "ok".to_owned()
+}
+
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+const INVALID_UUID: &str = "22P02";
+
+#[tokio::test]
+async fn a_row_for_another_tenant_is_refused_before_it_could_collide_with_one() {
+    let mut two = TwoTenants::new("writing").await;
+    let [own, other] = two.tenants;
+    let tables: Vec<String> = two.tables_of_tenants().cloned().collect();
+    for table in &tables {
+        // The very row that the other tenant has: if keys were looked at first, "duplicate" would tell of it.
+        let query = format!(
+            "SELECT format('INSERT INTO {table} SELECT (%L::{table}).*', t::text) FROM {table} t
+            WHERE tenant_id = '{other}' LIMIT 1"
+        );
+        let copy = texts(&two.superuser, &query).await.remove(0);
+        for (setting, expected) in [
+            (String::new(), INSUFFICIENT_PRIVILEGE),
+            (own.to_string(), INSUFFICIENT_PRIVILEGE),
+            ("not a uuid".to_owned(), INVALID_UUID),
+        ] {
+            let set = format!("SET LOCAL lotgate.tenant = '{setting}'");
+            assert_eq!(
+                state_of(&mut two.app, &[set, copy.clone()]).await,
+                expected,
+                "{table}: the other tenant's row inserted with the setting {setting:?}"
+            );
+        }
+        assert_eq!(
+            state_of(&mut two.app, std::slice::from_ref(&copy)).await,
+            INSUFFICIENT_PRIVILEGE,
+            "{table}: with the setting left over"
+        );
+        let right = [format!("SET LOCAL lotgate.tenant = '{other}'"), copy];
+        assert_eq!(state_of(&mut two.app, &right).await, "23505", "{table}: the row itself is a right one");
+    }
+}
+
+#[tokio::test]
+async fn the_other_tenants_keys_are_free_and_its_rows_cannot_be_referred_to() {
+    let mut two = TwoTenants::new("existence").await;
+    let (own, other) = (TenantId::from_parts(3, &[3; 10]), two.tenants[1]);
+    let bare =
+        format!("INSERT INTO tenant SELECT '{own}', name, root_fingerprint, created_at FROM tenant LIMIT 1");
+    two.superuser.batch_execute(&bare).await.unwrap();
+    let tables: Vec<String> = two.tables_of_tenants().cloned().collect();
+    for table in &tables {
+        // The other tenant's row as one's own: that its key exists elsewhere must not show.
+        let query = format!(
+            "SELECT format('INSERT INTO {table} SELECT (%L::{table}).*', r::text)
+            FROM {table} t, jsonb_populate_record(t, jsonb_build_object('tenant_id', '{own}')) r
+            WHERE t.tenant_id = '{other}'"
+        );
+        let inserts = texts(&two.superuser, &query).await;
+        let parents = texts(
+            &two.superuser,
+            &format!(
+                "SELECT confrelid::regclass::text FROM pg_constraint
+                WHERE contype = 'f' AND conrelid = '{table}'::regclass AND confrelid <> 'tenant'::regclass"
+            ),
+        )
+        .await;
+        let expected = match (table.as_str(), parents.is_empty()) {
+            ("tenant", _) => "23505",
+            (_, true) => "ok",
+            // A parent that only the other tenant has is no parent.
+            (_, false) => "23503",
+        };
+        assert!(!inserts.is_empty(), "{table} has rows to try");
+        for insert in inserts {
+            let set = format!("SET LOCAL lotgate.tenant = '{own}'");
+            // A foreign key is looked at before the transaction ends, also where it is deferred.
+            let now = "SET CONSTRAINTS ALL IMMEDIATE".to_owned();
+            assert_eq!(
+                state_of(&mut two.app, &[set, insert, now]).await,
+                expected,
+                "{table}, child of {parents:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_append_only_table_refuses_every_role() {
+    let two = TwoTenants::new("append_only").await;
+    let with_triggers = texts(
+        &two.superuser,
+        "SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'A'
+         GROUP BY 1 HAVING count(*) = 2 ORDER BY 1",
+    )
+    .await;
+    let mut append_only = APPEND_ONLY.map(str::to_owned).to_vec();
+    append_only.sort();
+    assert_eq!(with_triggers, append_only, "tables with both triggers, enabled always");
+
+    let owner = connect(&two.database.owner_url).await;
+    let superuser = connect(&two.database.superuser_url).await;
+    let mut roles = [(two.app, "app", false), (owner, "owner", false), (superuser, "superuser", true)];
+    for (client, role, may_replicate) in &mut roles {
+        for table in APPEND_ONLY {
+            let set = format!("SET LOCAL lotgate.tenant = '{}'", two.tenants[0]);
+            for change in [
+                format!("UPDATE {table} SET tenant_id = tenant_id"),
+                format!("UPDATE {table} SET tenant_id = tenant_id WHERE false"),
+                format!("DELETE FROM {table}"),
+                format!("DELETE FROM {table} WHERE false"),
+                format!("TRUNCATE {table} CASCADE"),
+            ] {
+                let state = state_of(client, &[set.clone(), change.clone()]).await;
+                let expected = if *role == "app" { INSUFFICIENT_PRIVILEGE } else { "LG001" };
+                assert_eq!(state, expected, "{role}: {change}");
+                if *may_replicate {
+                    let replica = "SET LOCAL session_replication_role = replica".to_owned();
+                    let state = state_of(client, &[set.clone(), replica, change.clone()]).await;
+                    assert_eq!(state, "LG001", "{role} as replica: {change}");
+                }
+            }
+        }
+        if !*may_replicate {
+            let replica = "SET LOCAL session_replication_role = replica".to_owned();
+            assert_eq!(state_of(client, &[replica]).await, INSUFFICIENT_PRIVILEGE, "{role}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cloud_does_not_start_with_a_role_that_row_level_security_does_not_bind() {
+    let database = TestDatabase::create("startup").unwrap();
+    let old = Cloud::open(settings(&database.app_url)).await.unwrap_err();
+    assert!(old.to_string().starts_with("schema_too_old: "), "{old}");
+    migrate::run(&database.owner_url).await.unwrap();
+    Cloud::open(settings(&database.app_url)).await.expect("the app role");
+
+    let superuser = Cloud::open(settings(&database.superuser_url)).await.unwrap_err();
+    assert!(superuser.to_string().starts_with("role_can_bypass: "), "{superuser}");
+    let owner = Cloud::open(settings(&database.owner_url)).await.unwrap_err();
+    assert!(owner.to_string().starts_with("role_owns: "), "{owner}");
+
+    let su = connect(&database.superuser_url).await;
+    let name = format!("bypass_{}", std::process::id());
+    for (attribute, grant, expected) in [
+        ("BYPASSRLS", "", "role_can_bypass: "),
+        ("CREATEROLE", "", "role_can_bypass: "),
+        ("NOBYPASSRLS", "lotgate_owner", "role_owns: "),
+    ] {
+        let database_name = texts(&su, "SELECT current_database()::text").await.remove(0);
+        let mut sql = format!(
+            "CREATE ROLE {name} LOGIN {attribute}; GRANT CONNECT ON DATABASE {database_name} TO {name};"
+        );
+        if !grant.is_empty() {
+            sql.push_str(&format!("GRANT {grant} TO {name};"));
+        }
+        su.batch_execute(&sql).await.unwrap();
+        let url = database.app_url.replace("lotgate_app", &name);
+        let refused = Cloud::open(settings(&url)).await.map(|_| ()).unwrap_err();
+        su.batch_execute(&format!("DROP OWNED BY {name}; DROP ROLE {name}")).await.unwrap();
+        assert!(refused.to_string().starts_with(expected), "{attribute} {grant}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_cloud_does_not_start_on_a_schema_that_was_weakened_or_is_newer() {
+    let database = TestDatabase::create("weakened").unwrap();
+    migrate::run(&database.owner_url).await.unwrap();
+    let owner = connect(&database.owner_url).await;
+    let refused = async || Cloud::open(settings(&database.app_url)).await.map(|_| ()).unwrap_err();
+    for (weaken, mend, code) in [
+        (
+            "ALTER TABLE scan NO FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE scan FORCE ROW LEVEL SECURITY",
+            "table_not_forced: ",
+        ),
+        (
+            "ALTER TABLE entry DISABLE TRIGGER append_only",
+            "ALTER TABLE entry ENABLE ALWAYS TRIGGER append_only",
+            "table_not_append_only: ",
+        ),
+        (
+            "GRANT DELETE ON audit TO lotgate_app",
+            "REVOKE DELETE ON audit FROM lotgate_app",
+            "table_not_append_only: ",
+        ),
+        (
+            "INSERT INTO migration (name, sha256) VALUES ('9999_later', decode(repeat('00', 32), 'hex'))",
+            "DELETE FROM migration WHERE name = '9999_later'",
+            "schema_too_new: ",
+        ),
+        (
+            "UPDATE migration SET sha256 = decode(repeat('00', 32), 'hex') WHERE name = '0001_ledger'",
+            "SELECT 1",
+            "schema_changed: ",
+        ),
+    ] {
+        owner.batch_execute(weaken).await.unwrap();
+        let error: StartupError = refused().await;
+        assert!(error.to_string().starts_with(code), "{weaken}: {error}");
+        owner.batch_execute(mend).await.unwrap();
+    }
+}

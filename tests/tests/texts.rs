@@ -1,0 +1,204 @@
+//! Every code that a person can see has its sentence in every language, and nothing else stands in the catalogue.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lotgate_devices::event::{DeviceFault, DeviceState};
+use lotgate_domain::barcode::ErrorCode;
+use lotgate_domain::lot::ScanRefusal;
+use lotgate_domain::protocol::StopCode;
+use lotgate_domain::protocol::problem::ProblemCode;
+use lotgate_domain::statement::VerdictCode;
+use lotgate_domain::text::Language;
+use serde::Serialize;
+
+/// What fits two lines on the touchscreen.
+const LONGEST: usize = 160;
+
+const DEVICE_STATES: [DeviceState; 8] = [
+    DeviceState::Opening,
+    DeviceState::Ready,
+    DeviceState::Unplugged,
+    DeviceState::Missing,
+    DeviceState::Denied,
+    DeviceState::Busy,
+    DeviceState::Ambiguous,
+    DeviceState::Unusable,
+];
+
+const DEVICE_FAULTS: [DeviceFault; 5] = [
+    DeviceFault::ScanUnterminated { bytes: 0 },
+    DeviceFault::ScanTooLong,
+    DeviceFault::ScanInterrupted { bytes: 0 },
+    DeviceFault::ScanWithoutStart { bytes: 0 },
+    DeviceFault::Overrun { waiting: 0 },
+];
+
+/// Every closed list whose codes are keys of the catalogue, by name.
+fn lists() -> Vec<(&'static str, Vec<String>)> {
+    let owned = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect();
+    let mut lists = vec![
+        ("barcode", owned(&ErrorCode::ALL.map(ErrorCode::as_str))),
+        ("lot", owned(&ScanRefusal::ABOUT_LOTS.map(ScanRefusal::code))),
+        ("problem", owned(&ProblemCode::ALL.map(ProblemCode::as_str))),
+        ("verdict", owned(&VerdictCode::ALL.map(VerdictCode::as_str))),
+        ("stop", StopCode::ALL.map(serialised).to_vec()),
+        ("device state", owned(&DEVICE_STATES.map(DeviceState::code))),
+        ("device fault", owned(&DEVICE_FAULTS.map(DeviceFault::code))),
+        ("command", commands()),
+        ("configuration", matched_in("station/src/config.rs", "fn as_str(")),
+        ("secure directory", matched_in("sync/src/secure.rs", "fn code(")),
+        ("connection", matched_in("sync/src/http.rs", "fn code(")),
+        ("queue", matched_in("sync/src/queue/error.rs", "fn code(")),
+        ("queue fault", variants_in("sync/src/queue/error.rs", "FaultCode")),
+    ];
+    let failures = ["FailureClass", "LinkCode", "TlsCode", "ReplyCode", "InconsistencyCode", "QueueCode"]
+        .map(|name| ("engine", variants_in("sync/src/engine/failure.rs", name)));
+    lists.extend(failures);
+    lists
+}
+
+fn source(path: &str) -> String {
+    let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The codes that every function beginning with `function` in a file matches to. Errors carry data, so that
+/// no list of their values can be written down; their sources are that list.
+fn matched_in(path: &str, function: &str) -> Vec<String> {
+    let source = source(path);
+    let bodies = source.split(function).skip(1).filter_map(|rest| rest.split("\n    }\n").next());
+    let codes: BTreeSet<String> = bodies
+        .flat_map(|body| body.lines())
+        .filter_map(|line| Some(line.split_once("=> \"")?.1.split_once('"')?.0.to_owned()))
+        .collect();
+    assert!(codes.len() > 3, "{path}: {function} is not where the codes are any more");
+    codes.into_iter().collect()
+}
+
+/// The variants of an enum in a file, as serialised.
+fn variants_in(path: &str, name: &str) -> Vec<String> {
+    let source = source(path);
+    let body = source.split_once(&format!("enum {name} {{\n")).and_then(|(_, rest)| rest.split_once("\n}"));
+    let body = body.unwrap_or_else(|| panic!("{path} has no enum {name}")).0;
+    let (mut codes, mut renamed) = (Vec::new(), None);
+    for line in body.lines().map(str::trim) {
+        if let Some(rename) = line.strip_prefix("#[serde(rename = \"") {
+            renamed = rename.split('"').next().map(str::to_owned);
+        } else if line.starts_with(|first: char| first.is_ascii_uppercase()) {
+            codes.push(renamed.take().unwrap_or_else(|| snake_case(line.trim_end_matches(','))));
+        }
+    }
+    codes
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// What the commands of `lotgate` say of themselves.
+fn commands() -> Vec<String> {
+    let mut codes = BTreeSet::from(["queue_closed", "not_a_json_string"].map(str::to_owned));
+    for file in ["cli", "cli/agent", "cli/doctor", "cli/enrol", "cli/verify", "cli/status", "cli/decode"] {
+        let source = source(&format!("station/src/{file}.rs"));
+        let calls = source.split("Failure::new(").skip(1).filter_map(|call| call.split_once("Exit::"));
+        let second = calls.filter_map(|(_, call)| call.split_once(',')?.1.trim_start().strip_prefix('"'));
+        codes.extend(second.filter_map(|code| code.split('"').next()).map(str::to_owned));
+    }
+    codes.into_iter().collect()
+}
+
+fn serialised<T: Serialize>(code: T) -> String {
+    serde_json::to_value(code).unwrap().as_str().unwrap().to_owned()
+}
+
+fn catalogue(language: Language) -> BTreeMap<&'static str, &'static str> {
+    language.codes().map(|code| (code, language.text(code))).collect()
+}
+
+#[test]
+fn every_code_has_a_text_in_every_language() {
+    for language in Language::ALL {
+        let catalogue = catalogue(language);
+        for (list, codes) in lists() {
+            for code in codes {
+                assert!(catalogue.contains_key(code.as_str()), "{language:?} lacks {list} code {code}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_text_belongs_to_a_code() {
+    let codes: BTreeSet<String> = lists().into_iter().flat_map(|(_, codes)| codes).collect();
+    for language in Language::ALL {
+        for code in language.codes() {
+            assert!(codes.contains(code), "{language:?} has a text for {code}, which no list has");
+        }
+    }
+}
+
+#[test]
+fn one_code_of_two_lists_is_meant_only_where_it_means_the_same() {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let mut shared = BTreeSet::new();
+    for (list, codes) in lists() {
+        for code in codes {
+            if seen.insert(code.clone(), list).is_some_and(|other| other != list) {
+                shared.insert(code);
+            }
+        }
+    }
+    let meant = [
+        "already_enrolled",
+        "bad_frame",
+        "bad_signature",
+        "broken_chain",
+        "damaged",
+        "foreign",
+        "id_reused",
+        "no_random",
+        "not_enrolled",
+        "server_inconsistent",
+    ];
+    assert_eq!(
+        shared,
+        BTreeSet::from(meant.map(str::to_owned)),
+        "two lists share a text: say so, or rename one"
+    );
+}
+
+#[test]
+fn a_text_is_one_short_sentence_or_two_and_claims_no_approval() {
+    let banned = concat!("compli", "ant");
+    for language in Language::ALL {
+        for (code, text) in catalogue(language) {
+            let length = text.chars().count();
+            assert!(length <= LONGEST, "{language:?} {code}: {length} characters");
+            assert!(text.ends_with('.') && !text.contains("  "), "{language:?} {code}: {text}");
+            assert!(!text.to_lowercase().contains(banned), "{language:?} {code}: {text}");
+            assert_ne!(text, code, "{language:?}: a code is not a text");
+        }
+    }
+}
+
+#[test]
+fn both_files_hold_each_code_once_and_in_the_same_order() {
+    let keys = |json: &str| -> Vec<String> {
+        json.lines()
+            .filter_map(|line| Some(line.trim().strip_prefix('"')?.split_once('"')?.0.to_owned()))
+            .collect()
+    };
+    let (en, de) =
+        (keys(include_str!("../../domain/text/en.json")), keys(include_str!("../../domain/text/de.json")));
+    assert_eq!(en, de);
+    assert_eq!(en.iter().collect::<BTreeSet<_>>().len(), en.len(), "a code stands twice");
+    assert_eq!(en.len(), Language::En.codes().count(), "one line a code");
+}
