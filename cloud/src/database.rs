@@ -57,9 +57,13 @@ pub enum PoolSetupError {
     Build(#[from] deadpool_postgres::BuildError),
 }
 
-/// What every connection is opened with: no name resolves to another schema, nothing waits for ever.
-const OPTIONS: &str = "-c search_path=public,pg_temp -c lock_timeout=10s -c statement_timeout=60s \
-     -c idle_in_transaction_session_timeout=60s -c timezone=UTC";
+/// What every connection is opened with, whatever the database's own settings are: no name resolves to another
+/// schema, a commit is durable when it returns, who waited for a turn sees what was committed in the meantime
+/// (which a snapshot of the whole transaction would hide), nothing waits for ever, and no plan that was made for a
+/// small table reads a large one from end to end.
+const OPTIONS: &str = "-c search_path=public,pg_temp -c synchronous_commit=on \
+     -c default_transaction_isolation=read\\ committed -c timezone=UTC -c lock_timeout=10s \
+     -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s -c enable_seqscan=off -c jit=off";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

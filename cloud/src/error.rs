@@ -14,7 +14,7 @@ pub enum Rejection {
     #[error("request rejected: {0:?}")]
     Coded(ProblemCode),
     /// The request is not as specified.
-    #[error("bad request: {0}")]
+    #[error("{0}")]
     BadRequest(&'static str),
     /// The cloud does not hold what the batch comes after.
     #[error("batch comes after an entry that is not held")]

@@ -4,7 +4,7 @@
 //! signed parts, then the [`nonce`]), and [`gate`] lets it pass: one transaction for one tenant, in which the
 //! caller is authenticated and authorised, the work is done ([`enrol`], [`head`], [`push`], [`feed`]), an audit
 //! row is written and everything is committed before anything is answered. [`push`] is `domain::ledger` over
-//! [`store`]. The program's own commands ([`tenant`], [`token`], [`reference`]) pass the same gate. [`migrate`]
+//! [`store`]. The program's own commands ([`tenant`], [`token`], [`mod@reference`]) pass the same gate. [`migrate`]
 //! makes the schema, [`startup`] refuses to work where row-level security would not hold, [`server`] listens.
 //!
 //! # Invariants

@@ -57,7 +57,15 @@ impl Work for Push {
             store.wait_for_tenant().await?;
         }
         let applied = ledger::apply(&mut store, &authority, station, new).await?;
-        let receipt = ledger::receipt(&mut store, &authority, station, applied.as_ref(), passage.now).await?;
+        let receipt = ledger::receipt(
+            &mut store,
+            &authority,
+            station,
+            &ingested.through,
+            applied.as_ref(),
+            passage.now,
+        )
+        .await?;
         let first = header.after.seq.saturating_add(1);
         let last = ingested
             .stopped

@@ -1,4 +1,8 @@
 //! The ledger's store on Postgres, within one passage. It decides nothing: each method is one statement a table.
+//!
+//! A plan is kept for the life of a connection, made while tables may still be small. What looks up many rows at
+//! once therefore does so by LATERAL with a LIMIT, which leaves the planner an index look-up for each and nothing
+//! else.
 
 mod leaves;
 
@@ -185,7 +189,8 @@ impl Store for PgStore<'_> {
     }
 
     async fn ids_taken(&mut self, ids: &[OperationId]) -> Result<BTreeSet<OperationId>, DatabaseError> {
-        let query = "SELECT DISTINCT operation_id FROM leaf WHERE operation_id = ANY($1)";
+        let query = "SELECT asked.id FROM unnest($1::uuid[]) AS asked(id),
+            LATERAL (SELECT 1 FROM leaf WHERE operation_id = asked.id LIMIT 1) AS found";
         let query = self.transaction.prepare_cached(query).await?;
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let rows = self.transaction.query(&query, &[&ids]).await?;
@@ -204,9 +209,9 @@ impl Store for PgStore<'_> {
         let query = "SELECT claimed.position, newest.cursor
             FROM (SELECT max(cursor) AS cursor FROM feed_page WHERE site_id = $1) AS newest,
                 unnest($2::text[], $3::text[]) WITH ORDINALITY AS claimed(item, lot, position)
-            WHERE newest.cursor IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM lot
-                WHERE site_id = $1 AND lot.item = claimed.item AND lot.lot = claimed.lot AND status = 'released')";
+                LEFT JOIN LATERAL (SELECT status FROM lot
+                    WHERE site_id = $1 AND lot.item = claimed.item AND lot.lot = claimed.lot LIMIT 1) AS known ON true
+            WHERE newest.cursor IS NOT NULL AND known.status IS DISTINCT FROM 'released'";
         let query = self.transaction.prepare_cached(query).await?;
         let items: Vec<Cow<'_, str>> = lots.iter().map(|(item, _)| text(item)).collect();
         let numbers: Vec<Cow<'_, str>> = lots.iter().map(|(_, lot)| text(lot)).collect();
@@ -243,8 +248,8 @@ impl Store for PgStore<'_> {
     ) -> Result<Vec<Vec<u8>>, DatabaseError> {
         let query = "SELECT bytes FROM leaf
             WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND seq >= $4 AND first_seq <= $5
-                AND EXISTS (SELECT 1 FROM entry
-                    WHERE station_id = $1 AND epoch_n = $2 AND entry.seq = leaf.seq AND epoch_id = $3)
+                AND $3 = (SELECT epoch_id FROM entry
+                    WHERE station_id = $1 AND epoch_n = $2 ORDER BY seq DESC LIMIT 1)
             ORDER BY index";
         let query = self.transaction.prepare_cached(query).await?;
         let rows = self

@@ -11,6 +11,7 @@ pub mod prefix;
 pub mod verdict;
 
 use crate::chain::Head;
+use crate::entry::Frame;
 use crate::ids::{Epoch, Hash, KeyId, OperationId, PublicKey, SiteId, StationId, TenantId};
 use crate::operation::{Content, ReadEntry};
 use crate::protocol::push::PushHeader;
@@ -398,8 +399,8 @@ fn number(
     Ok((leaves, hash))
 }
 
-/// The receipt for what the cloud holds of the epoch that was pushed: a new one if its head moved, else the
-/// station's last one again. `None` before the first entry.
+/// The receipt for what the cloud holds of the epoch that was pushed, `through` its head: the station's last
+/// one again if that says so already, else a new one. `None` before the first entry.
 ///
 /// # Errors
 /// [`LedgerError::Store`], [`LedgerError::Statement`].
@@ -407,20 +408,25 @@ pub async fn receipt<S: Store>(
     store: &mut S,
     authority: &Authority<'_>,
     station: &Station,
+    through: &Head,
     applied: Option<&Applied>,
     now: Timestamp,
 ) -> Result<Option<Vec<u8>>, LedgerError<S::Error>> {
     let last = store.last_receipt(station.id).await.map_err(LedgerError::Store)?;
-    let Some(applied) = applied else { return Ok(last.map(|(_, bytes)| bytes)) };
+    let Head { epoch: Some(epoch), seq, hash } = *through else { return Ok(None) };
+    let through = Through { seq, hash };
+    if let Some((_, bytes)) = last.as_ref().filter(|(_, bytes)| says(bytes, epoch, through)) {
+        return Ok(Some(bytes.clone()));
+    }
     let receipt = Receipt {
         v: 1,
         kind: Receipt::KIND.to_owned(),
         tenant: authority.tenant,
         key: authority.key(),
         station: station.id,
-        epoch: applied.epoch,
-        through: applied.through,
-        verdicts: applied.verdicts.clone(),
+        epoch,
+        through,
+        verdicts: applied.map(|applied| applied.verdicts.clone()).unwrap_or_default(),
         previous: last.map_or(Hash::ZERO, |(hash, _)| hash),
         time: now,
     };
@@ -430,6 +436,14 @@ pub async fn receipt<S: Store>(
         .await
         .map_err(LedgerError::Store)?;
     Ok(Some(bytes))
+}
+
+/// Whether a receipt of our own goes through to this point. Its signature was made here.
+fn says(receipt: &[u8], epoch: Epoch, through: Through) -> bool {
+    Frame::read(receipt)
+        .ok()
+        .and_then(|frame| serde_json::from_slice::<Receipt>(frame.json()).ok())
+        .is_some_and(|receipt| receipt.epoch == epoch && receipt.through == through)
 }
 
 impl Authority<'_> {

@@ -110,6 +110,8 @@ pub enum Verdict {
 pub enum VerdictCode {
     /// The lot was no longer released in newer reference data than the station knew.
     LotHeldSince,
+    /// The station knew reference data that does not release the lot, and accepted it all the same.
+    PolicyViolation,
     /// Another operation of the tenant has this id.
     IdReused,
     /// A simulated device at a station whose certificate is not for training.
@@ -122,14 +124,21 @@ pub enum VerdictCode {
 
 impl VerdictCode {
     /// Every code.
-    pub const ALL: [Self; 5] =
-        [Self::LotHeldSince, Self::IdReused, Self::SimulatedDevice, Self::InvalidBody, Self::UnknownType];
+    pub const ALL: [Self; 6] = [
+        Self::LotHeldSince,
+        Self::PolicyViolation,
+        Self::IdReused,
+        Self::SimulatedDevice,
+        Self::InvalidBody,
+        Self::UnknownType,
+    ];
 
     /// The code as written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LotHeldSince => "lot_held_since",
+            Self::PolicyViolation => "policy_violation",
             Self::IdReused => "id_reused",
             Self::SimulatedDevice => "simulated_device",
             Self::InvalidBody => "invalid_body",
@@ -141,7 +150,9 @@ impl VerdictCode {
     #[must_use]
     pub const fn verdict(self) -> Verdict {
         match self {
-            Self::LotHeldSince | Self::IdReused | Self::SimulatedDevice => Verdict::Flagged,
+            Self::LotHeldSince | Self::PolicyViolation | Self::IdReused | Self::SimulatedDevice => {
+                Verdict::Flagged
+            }
             Self::InvalidBody | Self::UnknownType => Verdict::Quarantined,
         }
     }

@@ -411,7 +411,7 @@ fn an_id_used_before_is_flagged_in_the_same_push_and_by_another_station() {
 }
 
 #[test]
-fn a_lot_held_in_newer_data_than_the_station_knew_is_flagged() {
+fn a_blocked_lot_is_flagged_by_whether_the_station_could_know() {
     let (mut cloud, mut writer) = (Cloud::new(), Writer::new(1));
     let lot = ("API-1".to_owned(), "L1".to_owned());
     cloud.store.blocked.insert(writer.station.site, [(lot, 6)].into());
@@ -424,8 +424,8 @@ fn a_lot_held_in_newer_data_than_the_station_knew_is_flagged() {
     }
     cloud.push_all(&writer.station, writer.epoch, &entries);
     let codes: Vec<_> = cloud.judged().into_iter().map(|(_, code)| code).collect();
-    let flagged = Some("lot_held_since".to_owned());
-    assert_eq!(codes, [None, flagged.clone(), None, None, flagged]);
+    let (since, against) = (Some("lot_held_since".to_owned()), Some("policy_violation".to_owned()));
+    assert_eq!(codes, [None, since.clone(), against, None, since], "snapshot 6 says that L1 is blocked");
 }
 
 #[test]

@@ -157,7 +157,8 @@ impl Station {
         let now = self.queue.effective_now();
         let outcome = scan::decide(&raw, &event.device, &self.site_codes, snapshot, now);
         let window = repeats.entry(event.device.id).or_default();
-        if let Some(of) = outcome.refusal.and_then(|code| window.repeats(&raw, code, clock.mono_ms, clock.wall))
+        if let Some(of) =
+            outcome.refusal.and_then(|code| window.repeats(&raw, code, clock.mono_ms, clock.wall))
         {
             let _ = self.reports.send(Report::Repeated { of }).await;
             return Vec::new();
@@ -178,9 +179,11 @@ impl Station {
         let mut draft = Draft::by_station(body, knew);
         let mut random = [0u8; 10];
         // Without random bytes the queue makes the id, or says that it cannot.
-        draft.id = self.random.fill(&mut random).ok().map(|()| {
-            OperationId::from_parts(u64::try_from(clock.wall.unix_ms()).unwrap_or(0), &random)
-        });
+        draft.id = self
+            .random
+            .fill(&mut random)
+            .ok()
+            .map(|()| OperationId::from_parts(u64::try_from(clock.wall.unix_ms()).unwrap_or(0), &random));
         (draft, refusal)
     }
 

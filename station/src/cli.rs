@@ -169,7 +169,17 @@ impl PlaceArgs {
     }
 }
 
+/// Beside the queue: the server that enrolled this station, for when the configuration names none.
+const SERVER_FILE: &str = "server";
+
 impl Site {
+    /// The configured server, else the one that enrolled this station.
+    fn server(&self) -> Result<String, Failure> {
+        let enrolled_at = || std::fs::read_to_string(self.places.data.join(SERVER_FILE)).ok();
+        let server = self.config.server.clone().or_else(enrolled_at);
+        server.ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))
+    }
+
     fn program(&self) -> Program {
         Program {
             version: env!("CARGO_PKG_VERSION").to_owned(),

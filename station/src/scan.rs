@@ -102,7 +102,12 @@ mod tests {
     use lotgate_domain::reference::{Item, LotStatus, ReferenceFile, render_page};
 
     fn device() -> DeviceInfo {
-        DeviceInfo { role: Role::Scanner, transport: Transport::Serial, id: "/dev/x".to_owned(), simulated: true }
+        DeviceInfo {
+            role: Role::Scanner,
+            transport: Transport::Serial,
+            id: "/dev/x".to_owned(),
+            simulated: true,
+        }
     }
 
     fn snapshot() -> Snapshot {
@@ -135,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_released_lot_is_accepted_by_gtin_and_lot_by_lot_alone_and_by_site_code() {
-        for raw in ["]C1010401234567890110L1", "]C1010401234567890110L1\u{1d}17261231", "]C0SITE-1", "SITE-1"] {
+        for raw in ["]C1010401234567890110L1", "]C1010401234567890110L1\u{1d}17261231", "]C0SITE-1", "SITE-1"]
+        {
             let raw = raw.replace("\\u{1d}", "\u{1d}");
             assert_eq!(code(&raw, NOON), None, "{raw:?}");
         }

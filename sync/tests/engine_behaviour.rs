@@ -17,6 +17,10 @@ fn online(seed: u64) -> World {
     world
 }
 
+fn pushes(world: &World, seen: usize) -> usize {
+    world.requests(seen).iter().filter(|(_, action)| matches!(action, Action::Push { .. })).count()
+}
+
 fn scan(world: &mut World, entries: u64) {
     world.queued += entries;
     world.engine.handle_wake(Wake::QueueGrew, world.now);
@@ -86,6 +90,7 @@ fn a_cloud_that_answers_but_fails_is_asked_less_and_less() {
         Fault::UnknownKey,
         Fault::BadReceipt,
         Fault::Ahead,
+        Fault::Mismatch,
         Fault::Unreadable,
     ];
     for fault in faults {
@@ -96,7 +101,7 @@ fn a_cloud_that_answers_but_fails_is_asked_less_and_less() {
             let seen = world.log.len();
             world.run_until(world.now + 2 * HOUR);
             let requests = world.requests(seen);
-            let pushes = requests.iter().filter(|(_, action)| matches!(action, Action::Push { .. })).count();
+            let pushes = pushes(&world, seen);
             assert!(pushes <= 60, "{pushes} pushes in two hours of {fault:?}");
             assert!(requests.len() <= 500, "{} requests in two hours of {fault:?}", requests.len());
             let last_hour = requests.iter().filter(|(at, _)| *at > HOUR).count();
@@ -139,6 +144,81 @@ fn the_clouds_wish_to_wait_is_honoured() {
 }
 
 #[test]
+fn a_restart_of_the_cloud_does_not_end_the_wait_that_it_asked_for() {
+    let mut world = online(16);
+    world.fault = Fault::Busy(120_000);
+    scan(&mut world, 1);
+    world.step(u64::MAX);
+    let (asked, seen) = (world.now, world.log.len());
+    world.fault = Fault::Refused;
+    world.run_until(asked + 10_000);
+    world.fault = Fault::None;
+    world.run_until(asked + 119_000);
+    assert_eq!(world.requests(seen), [], "a request before the time that the cloud asked for");
+    world.run_until(asked + 121_000);
+    assert_eq!(world.cloud, 1, "and at that time it goes on");
+}
+
+#[test]
+fn a_cloud_that_failed_for_hours_and_then_restarted_is_used_at_once() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        world.queued = 1;
+        world.fault = Fault::Busy(0);
+        world.run_until(5 * HOUR);
+        world.fault = Fault::Refused;
+        world.run_until(world.now + MINUTE);
+        world.fault = Fault::None;
+        world.run_until(world.now + 5_000);
+        assert_eq!(world.cloud, 1, "its failures before the restart must not count, seed {seed}");
+    }
+}
+
+#[test]
+fn after_a_success_the_waits_begin_anew() {
+    for seed in 0..10 {
+        let mut world = online(seed);
+        world.fault = Fault::Busy(0);
+        scan(&mut world, 1);
+        world.run_until(5 * HOUR);
+        world.fault = Fault::None;
+        world.run_until(6 * HOUR);
+        assert_eq!(world.settled, 1);
+        world.fault = Fault::Busy(0);
+        scan(&mut world, 1);
+        world.step(u64::MAX);
+        let wait = world.engine.status().retry_at.expect("a failure").saturating_sub(world.now);
+        assert!(wait <= 1_000, "{wait} ms after the first failure in a row");
+    }
+}
+
+#[test]
+fn after_an_answer_that_does_not_hold_the_cloud_is_asked_where_it_stands() {
+    for fault in [Fault::BadReceipt, Fault::Garbage, Fault::Ahead] {
+        let mut world = online(17);
+        world.fault = fault;
+        scan(&mut world, 1);
+        world.step(u64::MAX);
+        let seen = world.log.len();
+        world.fault = Fault::None;
+        world.run_until(world.now + 5_000);
+        assert_eq!(world.requests(seen)[0].1, Action::FetchHead, "{fault:?}");
+        assert_eq!(world.settled, 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_hint_while_a_pull_is_under_way_leads_to_another_pull() {
+    let mut world = online(18);
+    world.engine.handle_wake(Wake::FeedHint, world.now);
+    let pull = world.engine.poll_action(world.now).expect("a pull");
+    world.engine.handle_wake(Wake::FeedHint, world.now);
+    let reply = lotgate_sync::engine::Reply::Feed { cursor: 1, more: false };
+    world.engine.handle_reply(reply, world.now);
+    assert_eq!(world.engine.poll_action(world.now), Some(pull), "the page may be newer than the answer");
+}
+
+#[test]
 fn a_batch_that_is_too_large_is_halved_until_it_fits() {
     let mut world = World::new(6);
     world.limits.entries = 1_000;
@@ -146,6 +226,12 @@ fn a_batch_that_is_too_large_is_halved_until_it_fits() {
     world.fault = Fault::TooLarge(100);
     world.run_until(5_000);
     assert_eq!(world.cloud, 3_000, "halving must end in batches that fit, without long waits");
+    world.fault = Fault::None;
+    scan(&mut world, 3_000);
+    let seen = world.log.len();
+    world.run_until(world.now + 5_000);
+    let pushes = pushes(&world, seen);
+    assert!((4..10).contains(&pushes), "{pushes} pushes: batches must grow again once they fit");
 }
 
 #[test]
@@ -191,13 +277,15 @@ fn a_restored_cloud_gets_everything_after_its_head_again() {
     scan(&mut world, 40);
     world.run_until(world.now + 1_000);
     assert_eq!(world.cloud, 40);
-    world.cloud = 15;
-    scan(&mut world, 1);
-    world.run_until(world.now + 1_000);
-    assert_eq!(world.cloud, 41, "the mismatch must rewind the push");
+    for (cloud, queued) in [(15, 41), (8, 42), (30, 43)] {
+        world.cloud = cloud;
+        scan(&mut world, 1);
+        world.run_until(world.now + 100);
+        assert_eq!(world.cloud, queued, "a mismatch must rewind the push without a wait");
+    }
     world.cloud = 20;
     world.run_until(world.now + 15 * MINUTE);
-    assert_eq!(world.cloud, 41, "an idle station must notice by its look at the head");
+    assert_eq!(world.cloud, 43, "an idle station must notice by its look at the head");
 }
 
 #[test]
@@ -212,7 +300,7 @@ fn an_entry_that_the_cloud_does_not_take_is_shown_and_not_pushed_in_a_loop() {
     }
     let stuck = world.engine.status().stuck.expect("the stuck entry must show");
     assert_eq!((stuck.seq, world.cloud), (7, 6));
-    let pushes = world.requests(seen).iter().filter(|(_, a)| matches!(a, Action::Push { .. })).count();
+    let pushes = pushes(&world, seen);
     assert!(pushes <= 6, "{pushes} pushes of a stuck entry in 17 minutes");
     world.fault = Fault::None;
     world.run_until(world.now + 15 * MINUTE);

@@ -35,6 +35,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::Unreadable),
         (1u64..60).prop_map(Fault::Stops),
         Just(Fault::TooOld),
+        Just(Fault::Mismatch),
         Just(Fault::Ahead),
     ]
 }

@@ -322,6 +322,23 @@ async fn keys_that_others_can_read_are_not_used() {
     rig.open();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn another_users_directories_are_not_used() {
+    let rig = filled(1).await;
+    for path in [rig.data(), rig.secure_dir()] {
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
+            println!("only root can give a directory away: skipped");
+            return;
+        }
+        let error = rig.secure().expect_err("another user's");
+        assert_eq!((error.code(), error.exit_code()), ("wrong_user", 13), "{}", path.display());
+        assert!(error.to_string().contains("65534"), "it says whose: {error}");
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
+    rig.open();
+}
+
 #[tokio::test]
 async fn the_key_store_chosen_at_enrolment_is_never_replaced_silently() {
     let rig = Rig::new();

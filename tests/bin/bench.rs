@@ -40,7 +40,10 @@ fn main() -> Result<()> {
     let plant = Plant::at("bench", &dir, &reference_data())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(scan_to_commit(&plant))?;
-    runtime.block_on(reconcile(&plant))
+    let (station, operations) = runtime.block_on(reconcile(&plant))?;
+    let held = plant.entry_hashes(&station)?.len();
+    ensure!(held == operations, "{held} rows for {operations} operations");
+    Ok(())
 }
 
 fn open_queue(plant: &Plant, name: &str) -> Result<(Queue, lotgate_tests::plant::Station)> {
@@ -139,7 +142,7 @@ async fn scan_to_commit(plant: &Plant) -> Result<()> {
 
 /// 10,000 operations made offline, then reconciled with the cloud on real Postgres to a verified receipt;
 /// against bare strict verification of the same entries on one core.
-async fn reconcile(plant: &Plant) -> Result<()> {
+async fn reconcile(plant: &Plant) -> Result<(String, usize)> {
     let (queue, machine) = open_queue(plant, "reconcile")?;
     let device =
         DeviceInfo { role: Role::Scanner, transport: Transport::Serial, id: "bench".into(), simulated: true };
@@ -193,8 +196,6 @@ async fn reconcile(plant: &Plant) -> Result<()> {
     tokio::time::timeout(Duration::from_secs(120), state.wait_for(|state| state.queued == 0)).await??;
     let took = start.elapsed();
     running.abort();
-    let held = plant.entry_hashes(&identity.station.to_string())?.len();
-    ensure!(held == verified, "{held} rows for {verified} operations");
     println!(
         "4  reconcile {verified} offline operations to a verified receipt, real Postgres, one batch in flight"
     );
@@ -204,7 +205,7 @@ async fn reconcile(plant: &Plant) -> Result<()> {
         took.as_secs_f64() / bare.as_secs_f64(),
     );
     drop(machine);
-    Ok(())
+    Ok((identity.station.to_string(), verified))
 }
 
 fn percentile(times: &mut [Duration], p: usize) -> Duration {

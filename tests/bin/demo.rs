@@ -91,15 +91,31 @@ impl View {
             self.last.push_back(one_line(line));
         }
         self.shown = station.confirmed.len();
-        while self.last.len() > 12 {
+        while self.last.len() > 8 {
             self.last.pop_front();
         }
         let status = station.status()?;
         let queue = &status["queue"];
         let sql = "SELECT (SELECT count(*) FROM entry WHERE station_id::text = $1), \
                    (SELECT count(*) FROM scan WHERE station_id::text = $1 AND accepted)";
-        let rows = plant.rows(sql, &[&self.id])?;
-        let (held, accepted): (i64, i64) = rows.first().map_or((0, 0), |row| (row.get(0), row.get(1)));
+        let counts = plant.rows(sql, &[&self.id])?;
+        let (held, accepted): (i64, i64) = counts.first().map_or((0, 0), |row| (row.get(0), row.get(1)));
+        let sql = "SELECT index, coalesce(lot, '-'), coalesce(code, 'accepted') FROM scan \
+                   WHERE station_id::text = $1 ORDER BY index DESC LIMIT $2";
+        let newest: i64 = if self.terminal { 8 } else { 1 };
+        let rows: Vec<String> = plant
+            .rows(sql, &[&self.id, &newest])?
+            .iter()
+            .rev()
+            .map(|row| {
+                format!(
+                    "leaf {:>4}  {:<12} {}",
+                    row.get::<_, i64>(0),
+                    row.get::<_, &str>(1),
+                    row.get::<_, &str>(2)
+                )
+            })
+            .collect();
         let summary = format!(
             "queue: head {} · {} waiting · settled through {}   cloud: {held} rows, {accepted} scans accepted",
             queue["head"]["seq"], queue["queued"], queue["settled_through"]["seq"],
@@ -107,16 +123,23 @@ impl View {
         let mut out = std::io::stdout().lock();
         if self.terminal {
             write!(out, "\x1b[2J\x1b[H")?;
-            writeln!(out, "Lotgate · dispense-1 (training) · GTIN {GTIN}\n")?;
+            writeln!(
+                out,
+                "Lotgate · dispense-1 (training) · GTIN {GTIN}\n\nscans, each durable before it stands here"
+            )?;
             for line in &self.last {
                 writeln!(out, "  {line}")?;
             }
-            write!(out, "\n{summary}\n\n{HELP}\n> ")?;
+            writeln!(out, "\n{summary}\n\nrows in Postgres")?;
+            for row in &rows {
+                writeln!(out, "  {row}")?;
+            }
+            write!(out, "\n{HELP}\n> ")?;
         } else {
             for line in self.last.drain(..) {
                 writeln!(out, "  {line}")?;
             }
-            writeln!(out, "{summary}")?;
+            writeln!(out, "{summary}   newest row: {}", rows.join(""))?;
         }
         Ok(out.flush()?)
     }

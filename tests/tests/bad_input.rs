@@ -63,6 +63,19 @@ fn what_is_no_token_or_no_cloud_is_said_before_anything_is_made() -> Result<()> 
 }
 
 #[test]
+fn a_station_finds_the_cloud_that_enrolled_it_without_a_configured_server() -> Result<()> {
+    let plant = Plant::new("server")?;
+    let mut station = plant.station("s")?;
+    let path = station.dir.join("lotgate.toml");
+    let config = std::fs::read_to_string(&path)?;
+    let lines: Vec<&str> = config.lines().filter(|line| !line.starts_with("server")).collect();
+    write(&path, &lines.join("\n"))?;
+    station.start()?;
+    station.wait_settled()?;
+    Ok(())
+}
+
+#[test]
 fn a_wrong_server_certificate_is_told_apart_from_being_offline() -> Result<()> {
     let plant = Plant::new("tls")?;
     let token = plant.token("one", true)?;

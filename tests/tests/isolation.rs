@@ -420,6 +420,47 @@ async fn the_cloud_does_not_start_with_a_role_that_row_level_security_does_not_b
 }
 
 #[tokio::test]
+async fn a_connection_goes_back_to_the_pool_without_its_tenant() {
+    let database = TestDatabase::create("pool").unwrap();
+    migrate::run(&database.owner_url).await.unwrap();
+    let one = Settings { connections: 1, ..settings(&database.app_url) };
+    let cloud = Cloud::open(one).await.unwrap();
+    fill(&cloud, TenantId::from_parts(1, &[1; 10]), 20).await;
+    let client = cloud.pool().get().await.unwrap();
+    let row = client
+        .query_one("SELECT current_setting('lotgate.tenant', true), count(*) FROM tenant", &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, Option<String>>(0).unwrap_or_default(), "", "what the last passage left over");
+    assert_eq!(row.get::<_, i64>(1), 0);
+}
+
+#[tokio::test]
+async fn settings_of_the_database_cannot_weaken_a_connection() {
+    let database = TestDatabase::create("settings").unwrap();
+    migrate::run(&database.owner_url).await.unwrap();
+    let su = connect(&database.superuser_url).await;
+    let name = texts(&su, "SELECT current_database()::text").await.remove(0);
+    for weak in [
+        "default_transaction_isolation = 'serializable'",
+        "synchronous_commit = off",
+        "search_path = pg_temp",
+    ] {
+        su.batch_execute(&format!("ALTER DATABASE {name} SET {weak}")).await.unwrap();
+    }
+    let cloud = Cloud::open(settings(&database.app_url)).await.unwrap();
+    let client = cloud.pool().get().await.unwrap();
+    for (setting, expected) in [
+        ("transaction_isolation", "read committed"),
+        ("synchronous_commit", "on"),
+        ("search_path", "public,pg_temp"),
+    ] {
+        let value: String = client.query_one(&format!("SHOW {setting}"), &[]).await.unwrap().get(0);
+        assert_eq!(value, expected, "{setting}");
+    }
+}
+
+#[tokio::test]
 async fn the_cloud_does_not_start_on_a_schema_that_was_weakened_or_is_newer() {
     let database = TestDatabase::create("weakened").unwrap();
     migrate::run(&database.owner_url).await.unwrap();

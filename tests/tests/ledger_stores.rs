@@ -92,7 +92,9 @@ where
         other => other.expect("ingest"),
     };
     let applied = ledger::apply(store, &authority, station, ingested.new).await.expect("apply");
-    let receipt = ledger::receipt(store, &authority, station, applied.as_ref(), now).await.expect("receipt");
+    let receipt = ledger::receipt(store, &authority, station, &ingested.through, applied.as_ref(), now)
+        .await
+        .expect("receipt");
     let (first, last) = (request.header.after.seq + 1, request.header.after.seq + request.header.count);
     Answer::Taken {
         through: ingested.through,
@@ -516,7 +518,7 @@ async fn an_id_twice_in_one_batch_counts_once() {
 }
 
 #[tokio::test]
-async fn a_lot_held_since_flags_only_who_did_not_know() {
+async fn a_blocked_lot_is_flagged_by_whether_the_station_could_know() {
     let (mut both, mut keys) = Both::new("held_since", 1, true).await;
     let station = &mut keys[0];
     both.import(json!([lot("GOOD", "released"), lot("TURNED", "released")]), &[]).await;
@@ -535,7 +537,8 @@ async fn a_lot_held_since_flags_only_who_did_not_know() {
     station.knew = None;
     station.append_scan("A", "TURNED");
     both.push(0, &station.push(2, 7)).await;
-    let flagged = [(0, "lot_held_since"), (2, "lot_held_since"), (4, "lot_held_since")];
+    let flagged =
+        [(0, "lot_held_since"), (2, "lot_held_since"), (3, "policy_violation"), (4, "lot_held_since")];
     assert_eq!(both.last_exceptions(), flagged.map(|(index, code)| (index, code.to_owned())));
 }
 
@@ -547,4 +550,24 @@ async fn a_simulated_device_is_flagged_outside_training() {
     station.append(scan_accepted("A", "x", false));
     both.push(0, &station.push_all()).await;
     assert_eq!(both.last_exceptions(), [(1, "simulated_device".to_owned())]);
+}
+
+#[tokio::test]
+async fn more_exceptions_than_one_statement_holds_are_told_by_several() {
+    let (mut both, mut keys) = Both::new("many_exceptions", 1, false).await;
+    let station = &mut keys[0];
+    for number in 0..900 {
+        station.append(scan_accepted("A", &format!("L{number}"), true));
+    }
+    let answer = both.push(0, &station.push_all()).await;
+    assert_eq!((answer.through(), answer.stopped()), (901, None));
+    let Answer::Taken { verdicts, .. } = &answer else { panic!("{answer:?}") };
+    assert!(verdicts.len() > 1, "one frame cannot hold 900 exceptions");
+    let told = both.rows("SELECT code FROM verdict").await;
+    assert_eq!(told.len(), 900);
+    assert_eq!(both.push(0, &station.push_all()).await, no_index(&answer), "all of them again");
+    let Answer::Taken { verdicts: some, .. } = both.push(0, &station.push(1, 2)).await else {
+        panic!("mismatch")
+    };
+    assert_eq!(some, verdicts[..1], "only those that the push touches");
 }

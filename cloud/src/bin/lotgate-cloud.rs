@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use lotgate_cloud::config::Config;
-use lotgate_cloud::error::chain;
+use lotgate_cloud::error::{Rejection, chain};
 use lotgate_cloud::gate::{self, Caller, Work};
 use lotgate_cloud::reference::ImportReference;
 use lotgate_cloud::tenant::CreateTenant;
@@ -293,7 +293,10 @@ async fn import(config: &Config, arguments: &ImportArguments) -> Result<()> {
 async fn pass<W: Work>(cloud: &Arc<Cloud>, tenant: TenantId, work: W) -> Result<W::Reply> {
     let passed = gate::pass(cloud, &Caller::Program { tenant }, work).await;
     passed.map_err(|rejection| {
-        let code = rejection.problem().code.as_str();
+        let code = match rejection {
+            Rejection::Missing(_) => "not_found",
+            _ => rejection.problem().code.as_str(),
+        };
         anyhow::Error::new(rejection).context(code)
     })
 }

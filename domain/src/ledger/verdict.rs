@@ -47,7 +47,7 @@ pub fn judge(
     }
     let cursor = claimed_lot(operation).and_then(|lot| blocked.get(&lot).copied());
     let knew = operation.knew.as_ref().map_or(0, |knew| knew.snapshot);
-    cursor.filter(|cursor| *cursor > knew).map(|_| VerdictCode::LotHeldSince)
+    cursor.map(|cursor| if cursor > knew { VerdictCode::LotHeldSince } else { VerdictCode::PolicyViolation })
 }
 
 fn claimed_lot(operation: &Operation) -> Option<(String, String)> {

@@ -59,7 +59,9 @@ impl Cloud {
             Err(error) => panic!("{error}"),
         };
         let applied = block_on(ledger::apply(store, &authority, station, ingested.new)).unwrap();
-        let receipt = block_on(ledger::receipt(store, &authority, station, applied.as_ref(), now)).unwrap();
+        let receipt =
+            block_on(ledger::receipt(store, &authority, station, &ingested.through, applied.as_ref(), now))
+                .unwrap();
         let last = after.seq.saturating_add(count);
         let Ok(verdicts) = block_on(ledger::Store::verdicts(store, station.id, epoch, after.seq + 1, last));
         let (tenant, key) = (station.tenant, self.keys.public());

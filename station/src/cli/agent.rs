@@ -3,8 +3,8 @@
 use super::{Exit, Failure, Site, system_clock};
 use crate::actor::{Ended, Report, Station};
 use clap::Args;
-use lotgate_devices::event::Delivery;
 use lotgate_devices::binding::{ScannerBinding, Timing};
+use lotgate_devices::event::Delivery;
 use lotgate_devices::serial::SerialScanner;
 use lotgate_sync::engine::Settings;
 use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy, RequestKeys};
@@ -29,7 +29,6 @@ pub(super) fn run(site: Site, arguments: Arguments) -> Result<ExitCode, Failure>
     let filter = EnvFilter::try_from_env("LOTGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let clock = Arc::new(system_clock());
-    let server = site.config.server.clone().ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))?;
     let options = QueueOptions {
         secure: Secure::open(site.places.clone())?,
         clock: clock.clone(),
@@ -43,7 +42,12 @@ pub(super) fn run(site: Site, arguments: Arguments) -> Result<ExitCode, Failure>
         station: identity.station,
         keys: queue.station_keys().signing.clone(),
     };
-    let http = HttpOptions { server, ca_file: site.config.ca_file.clone(), proxy: Proxy::System, clock };
+    let http = HttpOptions {
+        server: site.server()?,
+        ca_file: site.config.ca_file.clone(),
+        proxy: Proxy::System,
+        clock,
+    };
     let cloud = HttpCloud::for_station(http, keys)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::new(Exit::Queue, "no_runtime", error.to_string()))?;

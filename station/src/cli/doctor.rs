@@ -2,11 +2,11 @@
 
 use super::{Exit, Failure, Site, chain, language, print_json, system_clock};
 use lotgate_devices::binding::ScannerBinding;
+use lotgate_domain::protocol::{CloudApi as _, HeadReply};
 use lotgate_sync::clock::Clock;
 use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy, RequestKeys};
 use lotgate_sync::queue::{QueueView, library_versions};
 use lotgate_sync::secure::Secure;
-use lotgate_domain::protocol::{CloudApi as _, HeadReply};
 use serde_json::json;
 use std::io::Write;
 use std::process::ExitCode;
@@ -65,7 +65,10 @@ fn check(site: &Site) -> Vec<Check> {
     ];
     match Secure::view(site.places.clone()) {
         Ok(secure) => {
-            checks.push(Check::passed("key store", format!("key protection: {}", secure.protection().as_str())));
+            checks.push(Check::passed(
+                "key store",
+                format!("key protection: {}", secure.protection().as_str()),
+            ));
             checks.extend(check_queue(site, &secure));
         }
         Err(error) => checks.push(Check::failed("key store", error.into())),
@@ -118,14 +121,18 @@ fn check_cloud(site: &Site, keys: RequestKeys) -> Vec<Check> {
 }
 
 fn ask_head(site: &Site, keys: RequestKeys, clock: Arc<dyn Clock>) -> Result<HeadReply, Failure> {
-    let server = site.config.server.clone().ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))?;
-    let options = HttpOptions { server, ca_file: site.config.ca_file.clone(), proxy: Proxy::System, clock };
+    let options = HttpOptions {
+        server: site.server()?,
+        ca_file: site.config.ca_file.clone(),
+        proxy: Proxy::System,
+        clock,
+    };
     let cloud = HttpCloud::for_station(options, keys)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::new(Exit::Unreachable, "no_runtime", error.to_string()))?;
-    runtime.block_on(cloud.head()).map_err(|error| {
-        Failure::new(Exit::Unreachable, error.code().as_str(), chain(&error))
-    })
+    runtime
+        .block_on(cloud.head())
+        .map_err(|error| Failure::new(Exit::Unreachable, error.code().as_str(), chain(&error)))
 }
 
 /// Looks only: opening the port would take it away from a running agent.

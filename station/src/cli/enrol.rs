@@ -1,6 +1,6 @@
 //! `lotgate enrol`: makes this machine a station, or says why not; a failed one can be repeated.
 
-use super::{Exit, Failure, Site, chain, print_json, system_clock};
+use super::{Exit, Failure, SERVER_FILE, Site, chain, print_json, system_clock};
 use crate::enrol::{EnrolError, Enrolment};
 use clap::Args;
 use lotgate_domain::protocol::token::EnrolToken;
@@ -8,7 +8,7 @@ use lotgate_sync::clock::Clock;
 use lotgate_sync::engine::failure::FailureClass;
 use lotgate_sync::http::{CallError, HttpCloud, HttpOptions, HttpSetupError, Proxy};
 use lotgate_sync::queue::QueueView;
-use lotgate_sync::secure::{Places, Secure, SystemRandom};
+use lotgate_sync::secure::{Places, Secure, SystemRandom, durable_write};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -26,15 +26,21 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let server = arguments.server.clone().or_else(|| site.config.server.clone());
-    let server = server.ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))?;
+    let server = arguments.server.clone().map_or_else(|| site.server(), Ok)?;
     let token = read_token(&arguments.token_file)?;
     refuse_second_enrolment(&site.places)?;
     let clock: Arc<dyn Clock> = Arc::new(system_clock());
-    let options =
-        HttpOptions { server, ca_file: site.config.ca_file.clone(), proxy: Proxy::System, clock: clock.clone() };
+    let options = HttpOptions {
+        server: server.clone(),
+        ca_file: site.config.ca_file.clone(),
+        proxy: Proxy::System,
+        clock: clock.clone(),
+    };
     let cloud = HttpCloud::for_enrolment(options)?;
     let secure = Secure::prepare(site.places.clone(), &SystemRandom)?;
+    // Before the request: once the cloud has answered, the station must find it again.
+    durable_write(&site.places.data, SERVER_FILE, server.as_bytes())
+        .map_err(|error| Failure::new(Exit::KeyStore, "key_store", error.to_string()))?;
     let enrolment = Enrolment {
         token,
         station_name: site.config.station_name.clone(),
@@ -108,7 +114,9 @@ impl From<EnrolError<CallError>> for Failure {
                 Self::new(exit, call.code().as_str(), chain(&error))
             }
             EnrolError::Identity(_) => Self::new(Exit::Unreachable, "untrusted_cloud", chain(&error)),
-            EnrolError::Queue(open) => Self { exit: open.exit_code(), code: open.code(), detail: chain(&error) },
+            EnrolError::Queue(open) => {
+                Self { exit: open.exit_code(), code: open.code(), detail: chain(&error) }
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ fn describe(site: &Site, identity: &Identity, state: &QueueState) -> Value {
         "root_fingerprint": identity.root_fingerprint,
         "key": identity.certificate.value.public_key.key_id(),
         "key_protection": identity.key_protection.as_str(),
-        "server": site.config.server,
+        "server": site.server().ok(),
         "program": site.program(),
         "queue": {
             "head": state.head,

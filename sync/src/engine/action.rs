@@ -43,8 +43,8 @@ pub enum Wake {
     FeedHint,
 }
 
-/// What the engine asks for. Each action is answered by [`Engine::handle_reply`] or
-/// [`Engine::handle_failure`] before the next one is given out.
+/// What the engine asks for. Each action is answered by [`super::Engine::handle_reply`] or
+/// [`super::Engine::handle_failure`] before the next one is given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Ask where the cloud's copy of the chain stands.

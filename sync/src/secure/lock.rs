@@ -1,6 +1,6 @@
 //! Whose the directories are, and that one process writes them.
 
-use super::{Places, SecureError};
+use super::{Places, SecureError, sync_dir};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
@@ -46,7 +46,11 @@ pub(super) fn make_private_dir(dir: &Path) -> Result<(), SecureError> {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(dir).map_err(SecureError::io(dir))?;
+        let created = builder.create(dir).and_then(|()| match dir.canonicalize()?.parent() {
+            Some(parent) => sync_dir(parent),
+            None => Ok(()),
+        });
+        created.map_err(SecureError::io(dir))?;
     }
     check_owner(dir)
 }

@@ -125,9 +125,16 @@ impl MemoryCloud {
         state.time += 1;
         let now = Timestamp::from_unix_ms(state.time);
         let applied = ledger::apply(&mut state.store, &authority, &self.station, ingested.new).await.unwrap();
-        let receipt = ledger::receipt(&mut state.store, &authority, &self.station, applied.as_ref(), now)
-            .await
-            .unwrap();
+        let receipt = ledger::receipt(
+            &mut state.store,
+            &authority,
+            &self.station,
+            &ingested.through,
+            applied.as_ref(),
+            now,
+        )
+        .await
+        .unwrap();
         let (epoch, first) = (request.header.epoch, request.header.after.seq + 1);
         let last = request.header.after.seq + request.header.count;
         let verdicts = state.store.verdicts(self.station.id, epoch, first, last).await.unwrap();

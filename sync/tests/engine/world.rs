@@ -53,6 +53,8 @@ pub(crate) enum Fault {
     Stops(u64),
     /// Pulls are refused, pushes are not.
     TooOld,
+    /// The cloud knows no entry that a push may come after.
+    Mismatch,
     /// The cloud says that it has more than was pushed and than the queue holds.
     Ahead,
 }
@@ -110,6 +112,7 @@ impl World {
             assert_eq!(self.engine.poll_action(self.now), None, "a second action while one is under way");
             assert_eq!(self.engine.poll_timeout(), None, "sleeping while an answer is awaited");
             self.log.push((self.now, action));
+            assert!(self.log.len() < 100_000, "a hot loop: {:?}", &self.log[self.log.len() - 5..]);
             self.answer(action);
             return true;
         }
@@ -138,7 +141,8 @@ impl World {
         }
         if let Action::Push { after, .. } = action {
             let from = after.map_or(0, |after| after.seq);
-            assert!(after.is_none_or(|after| after == point(after.seq)), "pushed after an unknown entry");
+            let held = |after: Head| after.seq <= self.queued && after == point(after.seq);
+            assert!(after.is_none_or(held), "pushed after an entry that the queue does not hold");
             if self.fault == Fault::Unreadable {
                 return Err(failure(FailureCode::Queue(QueueCode::QueueUnreadable)));
             }
@@ -194,7 +198,7 @@ impl World {
             }
             Action::Push { after, max_entries, .. } => {
                 let from = after.map_or(0, |after| after.seq);
-                if from > self.cloud {
+                if from > self.cloud || self.fault == Fault::Mismatch {
                     return Ok(Reply::HeadMismatch { head: self.head(), place: self.place() });
                 }
                 let last = self.queued.min(from + max_entries);
