@@ -4,6 +4,8 @@ mod agent;
 mod decode;
 mod doctor;
 mod enrol;
+#[cfg(unix)]
+mod owner;
 mod status;
 mod verify;
 mod version;
@@ -161,6 +163,8 @@ impl PlaceArgs {
     fn load(&self) -> Result<Site, Failure> {
         let config = Config::load(self.config.as_deref())?
             .with_directories(self.data_dir.clone(), self.secure_dir.clone());
+        #[cfg(unix)]
+        owner::switch_from_root(&config.data_dir)?;
         let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
             .map(|dir| PathBuf::from(dir).join("lotgate.device"))
             .filter(|file| file.exists());

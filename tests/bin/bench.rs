@@ -210,7 +210,7 @@ async fn reconcile(plant: &Plant) -> Result<(String, usize)> {
 
 fn percentile(times: &mut [Duration], p: usize) -> Duration {
     times.sort();
-    times[(times.len() * p / 100).min(times.len() - 1)]
+    times.get((times.len() * p / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 fn met(yes: bool) -> &'static str {

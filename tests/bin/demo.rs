@@ -1,5 +1,6 @@
 //! `./dev run`: a whole plant on this machine, and a live view of scans, queue and rows in the terminal.
 #![allow(clippy::print_stdout, reason = "the view is what this program is for")]
+#![allow(clippy::indexing_slicing, reason = "an absent member of a JSON value reads as null")]
 
 use anyhow::Result;
 use lotgate_tests::plant::{GTIN, Plant, Station, lot_scan, reference_data};

@@ -1,4 +1,5 @@
 //! What goes wrong on a real machine: each a clear code and words, nothing lost, nothing half done.
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
 use anyhow::Result;
 use lotgate_devices::binding::{ScannerBinding, Timing};
@@ -6,6 +7,8 @@ use lotgate_devices::event::{Delivery, DeviceEvent, DeviceEventKind, DeviceState
 use lotgate_devices::serial::SerialScanner;
 use lotgate_tests::plant::{Plant, Station, lot_scan};
 use lotgate_tests::programs::{Process, run, wait_for, write};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output};
 
 fn said(output: &Output) -> String {
@@ -165,6 +168,33 @@ fn one_process_writes_a_queue_and_a_machine_that_is_no_station_says_so() -> Resu
     let pid = station.agent_pid().expect("the agent runs").to_string();
     assert!(said(&second).contains(&pid), "names the holder: {}", said(&second));
     assert!(run(station.command()?.args(["queue", "verify"]))?.status.success(), "looking on is allowed");
+    Ok(())
+}
+
+#[test]
+fn root_works_as_the_owner_of_the_directory_and_another_user_is_refused() -> Result<()> {
+    if std::fs::metadata("/proc/self")?.uid() != 0 {
+        println!("skipped: only root can try this");
+        return Ok(());
+    }
+    let plant = Plant::new("owner")?;
+    let station = plant.station("s")?;
+    std::fs::set_permissions(&plant.dir, std::fs::Permissions::from_mode(0o755))?;
+    let nobody = 65_534;
+    for dir in ["data", "data.secure"].map(|dir| station.dir.join(dir)) {
+        chown(&dir, Some(nobody), Some(nobody))?;
+        for file in std::fs::read_dir(&dir)? {
+            chown(file?.path(), Some(nobody), Some(nobody))?;
+        }
+    }
+    let status = run(station.command()?.args(["queue", "verify"]))?;
+    assert!(status.status.success(), "{}", said(&status));
+    for file in std::fs::read_dir(station.dir.join("data"))? {
+        let file = file?;
+        assert_eq!(file.metadata()?.uid(), nobody, "{}", file.path().display());
+    }
+    let other = run(station.command()?.args(["queue", "verify"]).uid(65_533).gid(65_533))?;
+    assert_refused(&other, 13, "wrong_user");
     Ok(())
 }
 
