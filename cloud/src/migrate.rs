@@ -12,8 +12,8 @@ pub const MIGRATIONS: [(&str, &str); 3] = [
 ];
 
 /// The tables that are never changed, only added to.
-pub const APPEND_ONLY: [&str; 8] =
-    ["certificate", "entry", "leaf", "verdict", "evidence", "receipt", "feed_page", "audit"];
+pub const APPEND_ONLY: [&str; 9] =
+    ["certificate", "entry", "leaf", "verdict", "evidence", "receipt", "feed_page", "audit", "scan"];
 
 /// The schema of the database is not the program's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

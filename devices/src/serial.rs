@@ -12,7 +12,7 @@ mod outbox;
 mod port;
 mod reader;
 
-pub use port::locate;
+pub use port::try_port;
 
 /// A running reader. Dropping it stops the thread and waits for it.
 #[derive(Debug)]

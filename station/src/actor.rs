@@ -89,6 +89,8 @@ impl Station {
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Ended {
         let mut repeats: BTreeMap<String, Repeats> = BTreeMap::new();
         let mut waiting = FuturesOrdered::new();
+        // A station without devices goes on: its queue still has to reach the cloud.
+        let mut devices_left = true;
         loop {
             let closes = self.next_close(&repeats);
             tokio::select! {
@@ -99,8 +101,11 @@ impl Station {
                         return ended;
                     }
                 }
-                event = self.devices.recv(), if waiting.len() < PIPELINE => {
-                    let Some(event) = event else { break };
+                event = self.devices.recv(), if devices_left && waiting.len() < PIPELINE => {
+                    let Some(event) = event else {
+                        devices_left = false;
+                        continue;
+                    };
                     for draft in self.handle(event, &mut repeats).await {
                         waiting.push_back(self.submit(draft));
                     }

@@ -52,11 +52,13 @@ pub struct Failure {
     pub code: &'static str,
     /// Particulars: a file, a line, a pid, a cause.
     pub detail: String,
+    /// Where in the configuration, if it is about that.
+    config: Option<Box<ConfigError>>,
 }
 
 impl Failure {
     fn new(exit: Exit, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { exit: exit as u8, code, detail: detail.into() }
+        Self { exit: exit as u8, code, detail: detail.into(), config: None }
     }
 
     fn output(error: &std::io::Error) -> Self {
@@ -72,25 +74,26 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Usage, error.code.as_str(), error.to_string())
+        let failure = Self::new(Exit::Usage, error.code.as_str(), error.to_string());
+        Self { config: Some(Box::new(error)), ..failure }
     }
 }
 
 impl From<SecureError> for Failure {
     fn from(error: SecureError) -> Self {
-        Self { exit: error.exit_code(), code: error.code(), detail: chain(&error) }
+        Self { exit: error.exit_code(), code: error.code(), detail: chain(&error), config: None }
     }
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self { exit: error.exit_code(), code: error.code(), detail: chain(&error) }
+        Self { exit: error.exit_code(), code: error.code(), detail: chain(&error), config: None }
     }
 }
 
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
-        Self { exit: error.exit_code(), code: error.code(), detail: chain(&error) }
+        Self { exit: error.exit_code(), code: error.code(), detail: chain(&error), config: None }
     }
 }
 
@@ -162,7 +165,8 @@ struct Site {
 impl PlaceArgs {
     fn load(&self) -> Result<Site, Failure> {
         let config = Config::load(self.config.as_deref())?
-            .with_directories(self.data_dir.clone(), self.secure_dir.clone());
+            .with_directories(self.data_dir.clone(), self.secure_dir.clone())
+            .ok_or_else(|| Failure::new(Exit::Usage, "directories_not_apart", ""))?;
         #[cfg(unix)]
         owner::switch_from_root(&config.data_dir)?;
         let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
@@ -217,7 +221,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         _ if cli.version => version::run(cli.json, out),
         None => Err(Failure::new(Exit::Usage, "no_command", "")),
-        Some(Command::Decode) => decode::run(std::io::stdin().lock(), out),
+        Some(Command::Decode) => {
+            let config = Config::load(cli.places.config.as_deref())?;
+            decode::run(&config.site_codes, std::io::stdin().lock(), out)
+        }
         Some(Command::Enrol(arguments)) => enrol::run(&cli.places.load()?, &arguments, out),
         Some(Command::Agent(arguments)) => agent::run(cli.places.load()?, arguments),
         Some(Command::Status(argument)) => status::run(&cli.places.load()?, argument.json, out),
@@ -232,7 +239,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn tell(failure: &Failure, json: bool) {
     let text = language().text(failure.code);
     if json {
-        let error = serde_json::json!({"code": failure.code, "text": text, "detail": failure.detail});
+        let mut error = serde_json::json!({"code": failure.code, "text": text, "detail": failure.detail});
+        if let (Some(config), Some(members)) = (&failure.config, error.as_object_mut()) {
+            members.insert("file".to_owned(), config.file.display().to_string().into());
+            members.insert("line".to_owned(), config.line.into());
+            members.insert("key".to_owned(), config.key.clone().into());
+        }
         let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({"error": error}));
     }
     let detail = if failure.detail.is_empty() { String::new() } else { format!("\n  {}", failure.detail) };

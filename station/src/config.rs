@@ -218,7 +218,20 @@ impl Source<'_> {
         } else {
             (ConfigErrorCode::ConfigMalformed, self.key_at(at.start))
         };
-        self.error(code, at, key, message)
+        let key = match self.table_at(at.start) {
+            "" => key.to_owned(),
+            table if table == key => key.to_owned(),
+            table => format!("{table}.{key}"),
+        };
+        self.error(code, at, &key, message)
+    }
+
+    /// The table that holds byte `at`, by the last header above it or on its line.
+    fn table_at(&self, at: usize) -> &str {
+        let end = self.text.get(at..).and_then(|rest| rest.find('\n')).map_or(self.text.len(), |n| at + n);
+        let above = self.text.get(..end).unwrap_or_default();
+        let header = above.lines().rev().map(str::trim).find(|line| line.starts_with('['));
+        header.map_or("", |line| line.trim_matches(['[', ']']))
     }
 
     /// The key on the line that holds byte `at`.
@@ -293,10 +306,11 @@ impl Config {
         })
     }
 
-    /// The same with directories from the command line; another data directory moves the secure one along
-    /// unless that is named too.
+    /// The same with directories from the command line, both made absolute; another data directory moves the
+    /// secure one along unless that is named too. `None` if one of them lies within the other: a copy of the
+    /// data directory would take the keys along and never be noticed (PROTOCOL §2).
     #[must_use]
-    pub fn with_directories(mut self, data: Option<PathBuf>, secure: Option<PathBuf>) -> Self {
+    pub fn with_directories(mut self, data: Option<PathBuf>, secure: Option<PathBuf>) -> Option<Self> {
         if let Some(data) = data {
             self.secure_dir = secure_beside(&data);
             self.data_dir = data;
@@ -304,13 +318,23 @@ impl Config {
         if let Some(secure) = secure {
             self.secure_dir = secure;
         }
-        self
+        self.data_dir = plain_absolute(&self.data_dir)?;
+        self.secure_dir = plain_absolute(&self.secure_dir)?;
+        let apart =
+            !self.data_dir.starts_with(&self.secure_dir) && !self.secure_dir.starts_with(&self.data_dir);
+        apart.then_some(self)
     }
+}
+
+/// The path from the root, without a slash at its end and without `.`; `None` for an empty one.
+fn plain_absolute(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok().map(|path| path.components().collect())
 }
 
 /// `<data>.secure` beside the data directory: copying that alone must be noticed.
 fn secure_beside(data: &Path) -> PathBuf {
-    let mut name = data.as_os_str().to_owned();
+    let data = plain_absolute(data).unwrap_or_else(|| data.to_owned());
+    let mut name = data.into_os_string();
     name.push(".secure");
     PathBuf::from(name)
 }
@@ -322,7 +346,12 @@ fn secure_beside(data: &Path) -> PathBuf {
 pub fn check_server(server: &str) -> Result<(), &'static str> {
     let expected = "expected https://host[:port]; plain http only for loopback";
     if let Some(rest) = server.strip_prefix("https://") {
-        return if rest.is_empty() { Err(expected) } else { Ok(()) };
+        let host = rest.strip_suffix('/').unwrap_or(rest);
+        return if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+            Err(expected)
+        } else {
+            Ok(())
+        };
     }
     let authority = server.strip_prefix("http://").ok_or(expected)?.split('/').next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {
@@ -379,7 +408,8 @@ fn scanner(source: &Source<'_>, device: Spanned<RawDevice>) -> Result<ScannerBin
         (None, Some(usb)) => {
             PortSelector::Usb(UsbIdentity { vid: usb.vid, pid: usb.pid, serial: usb.serial })
         }
-        _ => {
+        (Some(_), Some(_)) => return Err(invalid(span, "device.usb", "either path or usb, not both")),
+        (None, None) => {
             let message = "a serial device needs either path or usb";
             return Err(source.error(ConfigErrorCode::ConfigMissingKey, span, "device.path", message));
         }
@@ -450,7 +480,7 @@ mod tests {
     #[test]
     fn an_error_names_line_and_key() {
         use ConfigErrorCode as C;
-        assert_eq!(refused("[cloud]\nservre = \"x\"\n"), (C::ConfigUnknownKey, 2, "servre".to_owned()));
+        assert_eq!(refused("[cloud]\nservre = \"x\"\n"), (C::ConfigUnknownKey, 2, "cloud.servre".to_owned()));
         assert_eq!(refused("\n[clowd]\n"), (C::ConfigUnknownKey, 2, "clowd".to_owned()));
         assert_eq!(refused("[cloud]\nserver = 1\n").0, C::ConfigMalformed);
         assert_eq!(refused("[cloud]\nserver = 1\n").1, 2);
@@ -471,11 +501,31 @@ mod tests {
     }
 
     #[test]
+    fn the_secure_directory_is_never_within_the_data_directory() {
+        let with = |data: &str, secure: Option<&str>| {
+            parse("").unwrap().with_directories(Some(data.into()), secure.map(PathBuf::from))
+        };
+        let beside = with("/x/sl/", None).unwrap();
+        assert_eq!((beside.data_dir, beside.secure_dir), ("/x/sl".into(), "/x/sl.secure".into()));
+        for (data, secure) in [("/x/d", "/x/d"), ("/x/d", "/x/d/secure"), ("/x/s/d", "/x/s"), ("", "/x")] {
+            assert!(with(data, Some(secure)).is_none(), "{data} {secure}");
+        }
+    }
+
+    #[test]
     fn plain_http_is_for_loopback_only() {
         for good in ["https://a", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {
             assert_eq!(check_server(good), Ok(()), "{good}");
         }
-        for bad in ["http://a", "http://127.0.0.1.evil.example", "ftp://a", "https://", "127.0.0.1"] {
+        for bad in [
+            "https://a/path",
+            "https://u@a",
+            "http://a",
+            "http://127.0.0.1.evil.example",
+            "ftp://a",
+            "https://",
+            "127.0.0.1",
+        ] {
             assert!(check_server(bad).is_err(), "{bad}");
         }
     }

@@ -39,6 +39,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 use writer::{Command, Waiting};
 
@@ -212,16 +213,44 @@ pub struct Settled {
     pub exceptions: u64,
 }
 
-/// The handle to the queue of this station. The threads end when the last clone is dropped; [`Queue::close`]
-/// waits for that.
+/// The handle to the queue of this station. Dropping the last clone ends the threads and waits for them;
+/// [`Queue::close`] lets others get on meanwhile.
 #[derive(Clone)]
 pub struct Queue {
-    commands: mpsc::Sender<Command>,
-    questions: mpsc::Sender<Question>,
+    line: Arc<Line>,
     state: watch::Receiver<QueueState>,
     identity: Arc<Identity>,
     keys: StationKeys,
     clock: Arc<dyn Clock>,
+}
+
+/// The line to the two threads. It waits for their end, since a thread that is still in the database library
+/// while the program exits meets that library's exit handlers, and crashes.
+struct Line {
+    commands: Option<mpsc::Sender<Command>>,
+    questions: Option<mpsc::Sender<Question>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Line {
+    fn command(&self, command: Command) {
+        let _ = self.commands.as_ref().map(|commands| commands.send(command));
+    }
+
+    fn question(&self, question: Question) {
+        let _ = self.questions.as_ref().map(|questions| questions.send(question));
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        (self.commands, self.questions) = (None, None);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the queue ended abnormally");
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Queue {
@@ -289,7 +318,7 @@ impl Queue {
     pub fn submit(&self, draft: Draft) -> Submitted {
         let (reply, answer) = oneshot::channel();
         // A closed queue drops the command, and with it `reply`: the future then says so.
-        let _ = self.commands.send(Command::Append(Box::new(Waiting { draft, reply })));
+        self.line.command(Command::Append(Box::new(Waiting { draft, reply })));
         Submitted(answer)
     }
 
@@ -335,7 +364,7 @@ impl Queue {
     /// [`QueueError`].
     pub async fn mark_sent(&self, epoch: Epoch, seq: u64) -> Result<(), QueueError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::MarkSent { epoch, seq, reply });
+        self.line.command(Command::MarkSent { epoch, seq, reply });
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
@@ -346,7 +375,7 @@ impl Queue {
     pub async fn settle(&self, settlement: Settlement) -> Result<Settled, SettleError> {
         let (reply, answer) = oneshot::channel();
         let settlement = Box::new(settlement);
-        let _ = self.commands.send(Command::Settle { settlement, reply });
+        self.line.command(Command::Settle { settlement, reply });
         answer.await.unwrap_or(Err(SettleError::Queue(QueueError::Closed)))
     }
 
@@ -361,7 +390,7 @@ impl Queue {
     ) -> Result<(), KeepPageError> {
         let (reply, answer) = oneshot::channel();
         let point = Box::new(point);
-        let _ = self.commands.send(Command::KeepPage { point, page, reply });
+        self.line.command(Command::KeepPage { point, page, reply });
         answer.await.unwrap_or(Err(KeepPageError::Queue(QueueError::Closed)))
     }
 
@@ -372,13 +401,13 @@ impl Queue {
     /// [`QueueError::Closed`] if it was closed before.
     pub async fn close(self) -> Result<(), QueueError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Close { reply });
+        self.line.command(Command::Close { reply });
         answer.await.map_err(|_| QueueError::Closed)
     }
 
     async fn ask<T>(&self, question: impl FnOnce(reader::Reply<T>) -> Question) -> Result<T, QueueError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.questions.send(question(reply));
+        self.line.question(question(reply));
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 }

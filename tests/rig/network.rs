@@ -12,7 +12,7 @@ use std::time::Duration;
 struct Faults {
     /// Requests whose reply is thrown away after the cloud sent it.
     lost_replies: AtomicU64,
-    /// Connections whose request is cut after this many bytes; 0 is off.
+    /// Pushes that are cut after `cut_after` bytes.
     cut_requests: AtomicU64,
     cut_after: AtomicU64,
     /// Counts what was done, so that a test can show that the fault took place.
@@ -74,7 +74,7 @@ impl Network {
         self.faults.lost_replies.store(count, Ordering::SeqCst);
     }
 
-    /// Cuts the next `count` connections after `bytes` bytes of the station's requests.
+    /// Cuts the next `count` pushes after `bytes` bytes, and their connections with them.
     pub fn cut_requests(&self, count: u64, bytes: u64) {
         self.faults.cut_after.store(bytes, Ordering::SeqCst);
         self.faults.cut_requests.store(count, Ordering::SeqCst);
@@ -129,19 +129,20 @@ fn relay(station: TcpStream, upstream: SocketAddr, faults: &Arc<Faults>, open: &
 }
 
 fn carry_requests(mut station: TcpStream, mut cloud: TcpStream, faults: &Faults, pushing: &AtomicBool) {
-    let limit = take_one(&faults.cut_requests).then(|| faults.cut_after.load(Ordering::SeqCst));
-    let mut carried = 0u64;
     let mut buffer = [0u8; 16 * 1024];
     while let Ok(n @ 1..) = station.read(&mut buffer) {
+        let mut room = n;
         if find(&buffer[..n], b"POST /v1/operations") {
             pushing.store(true, Ordering::SeqCst);
+            if take_one(&faults.cut_requests) {
+                room =
+                    usize::try_from(faults.cut_after.load(Ordering::SeqCst)).map_or(n, |cut| cut.min(n - 1));
+            }
         }
-        let room = limit.map_or(n, |limit| n.min(usize::try_from(limit - carried).unwrap_or(n)));
         if cloud.write_all(&buffer[..room]).is_err() {
             break;
         }
-        carried += room as u64;
-        if room < n || limit == Some(carried) {
+        if room < n {
             faults.done.fetch_add(1, Ordering::SeqCst);
             break;
         }

@@ -79,6 +79,47 @@ fn a_station_finds_the_cloud_that_enrolled_it_without_a_configured_server() -> R
 }
 
 #[test]
+fn a_station_without_devices_drains_its_queue_until_it_is_told_to_stop() -> Result<()> {
+    let plant = Plant::new("no_devices")?;
+    let station = plant.station("s")?;
+    let path = station.dir.join("lotgate.toml");
+    let config = std::fs::read_to_string(&path)?;
+    write(&path, config.split("[[device]]").next().unwrap_or_default())?;
+    assert_eq!(station.status()?["queue"]["queued"], 1, "station.enrolled waits");
+    let agent = Process::start(station.command()?.args(["agent", "--events"]))?;
+    station.wait_settled()?;
+    let (code, _, complaint) = agent.stop()?;
+    assert_eq!(code, Some(0), "{complaint}");
+    Ok(())
+}
+
+#[test]
+fn doctor_tells_a_taken_port_and_a_missing_one_from_the_agents_own() -> Result<()> {
+    let plant = Plant::new("doctor")?;
+    let mut station = plant.station("s")?;
+    let doctor = |station: &Station| run(station.command()?.args(["doctor", "--json"]));
+    station.start()?;
+    station.wait_settled()?;
+    let beside = doctor(&station)?;
+    assert!(beside.status.success(), "{}", String::from_utf8_lossy(&beside.stdout));
+    assert!(String::from_utf8_lossy(&beside.stdout).contains("in use while the agent runs"));
+    station.stop()?;
+    let sink = |_| Delivery::Taken;
+    let other =
+        SerialScanner::start(ScannerBinding::at_path(station.scanner.path()), Timing::default(), sink)?;
+    wait_for("the other program has the port", || Ok(station.scanner.is_open().then_some(())))?;
+    let taken = doctor(&station)?;
+    assert_eq!(taken.status.code(), Some(15));
+    assert!(String::from_utf8_lossy(&taken.stdout).contains("busy_device"));
+    other.stop();
+    station.scanner.unplug()?;
+    let missing = doctor(&station)?;
+    assert_eq!(missing.status.code(), Some(15));
+    assert!(String::from_utf8_lossy(&missing.stdout).contains("\"missing\""));
+    Ok(())
+}
+
+#[test]
 fn a_wrong_server_certificate_is_told_apart_from_being_offline() -> Result<()> {
     let plant = Plant::new("tls")?;
     let token = plant.token("one", true)?;
@@ -143,7 +184,11 @@ fn a_configuration_error_names_file_line_and_key() -> Result<()> {
     };
     let unknown = with("bauds = 9600")?;
     assert_refused(&unknown, 2, "config_unknown_key");
-    assert!(said(&unknown).contains(&format!("lotgate.toml:{}: bauds", lines + 1)), "{}", said(&unknown));
+    assert!(
+        said(&unknown).contains(&format!("lotgate.toml:{}: device.bauds", lines + 1)),
+        "{}",
+        said(&unknown)
+    );
     assert!(unknown.stdout.starts_with(b"{\"error\""), "JSON for whom asked for it");
     let later = with("[[device]]\nrole = \"printer\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:9100\"")?;
     assert_refused(&later, 2, "not_in_this_version");

@@ -164,6 +164,7 @@ fn one_code_of_two_lists_is_meant_only_where_it_means_the_same() {
         "damaged",
         "foreign",
         "id_reused",
+        "key_store",
         "no_random",
         "not_enrolled",
         "server_inconsistent",

@@ -54,15 +54,12 @@ pub(super) fn open(binding: &ScannerBinding, read_wait: Duration) -> Result<Open
     Ok(Opened { port, device })
 }
 
-/// Where the binding's port is now, without opening it: for a look beside a running reader.
+/// Opens the binding's port and closes it again; a port that a reader has is `Busy` and not disturbed.
 ///
 /// # Errors
-/// The state that the device is in instead: missing, ambiguous, or not to be reached.
-pub fn locate(binding: &ScannerBinding) -> Result<String, DeviceState> {
-    match &binding.port {
-        PortSelector::Path(path) => resolve(path),
-        PortSelector::Usb(usb) => find(&serialport::available_ports().unwrap_or_default(), usb),
-    }
+/// The state that the device is in instead of ready.
+pub fn try_port(binding: &ScannerBinding) -> Result<DeviceInfo, DeviceState> {
+    open(binding, Duration::ZERO).map(|opened| opened.device)
 }
 
 fn open_exclusively(

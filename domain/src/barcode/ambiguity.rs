@@ -12,11 +12,11 @@
 //! as valid elements, all elements of the scan then fit together (partners, repeats), and the tail shows that
 //! it is more than chance by beginning with
 //! - an identifier whose value has a GS1 check digit, and it is right; or
-//! - one of the date identifiers 11, 12, 13, 15, 16, 17 with a date; or, where the head ends with a digit,
-//! - 21 within a lot (10), or 10 within a serial number (21), when what follows begins with a letter, has a
-//!   digit and at least three characters (`LOT42` `21` `SN9`), or is eight digits or more after a head that
-//!   has a letter; or
-//! - a measure (310n to 369n) after a head that has a letter (`LOT42` `3103` `001250`).
+//! - one of the date identifiers 11, 12, 13, 15, 16, 17 with a date; or
+//! - 21 within a lot (10), or 10 within a serial number (21), when three characters or more follow that begin
+//!   with a letter, and the head ends with a digit (`LOT42` `21` `SN9`) or has three characters or more
+//!   (`ABC` `21` `XYZ`), or when eight digits or more follow a head with a letter and a digit at its end; or
+//! - a measure (310n to 369n) after a head with a letter and a digit at its end (`LOT42` `3103` `001250`).
 //!
 //! A value with a spelt-out separator is ambiguous too if the data parse with a real one in its place.
 //!
@@ -102,17 +102,14 @@ fn is_telling(ai: &str, head: &[u8], next: &AiSpec, value: &[u8]) -> bool {
     if next.has_check_digit() || next.is_date() {
         return true;
     }
-    if !head.last().is_some_and(u8::is_ascii_digit) {
-        return false;
-    }
+    let after_digit = head.last().is_some_and(u8::is_ascii_digit);
     let head_has_letter = head.iter().any(u8::is_ascii_alphabetic);
     let measure = next.predefined && next.first.starts_with('3');
     let lot_and_serial = matches!((ai, next.first), ("10", "21") | ("21", "10"));
-    let mixed = value.len() >= 3
-        && value.first().is_some_and(u8::is_ascii_alphabetic)
-        && value.iter().any(u8::is_ascii_digit);
+    let lettered = value.len() >= 3 && value.first().is_some_and(u8::is_ascii_alphabetic);
     let number = value.len() >= 8 && value.iter().all(u8::is_ascii_digit);
-    measure && head_has_letter || lot_and_serial && (mixed || number && head_has_letter)
+    lot_and_serial && lettered && (after_digit || head.len() >= 3)
+        || after_digit && head_has_letter && (measure || lot_and_serial && number)
 }
 
 fn valid_elements(data: &[u8], now: Date) -> Option<Vec<Element>> {

@@ -1,10 +1,10 @@
 //! `lotgate agent [--events]`: the whole station without a window, until SIGTERM or SIGINT.
 
-use super::{Exit, Failure, Site, system_clock};
+use super::{Exit, Failure, Site, language, system_clock};
 use crate::actor::{Ended, Report, Station};
 use clap::Args;
 use lotgate_devices::binding::{ScannerBinding, Timing};
-use lotgate_devices::event::Delivery;
+use lotgate_devices::event::{Delivery, DeviceState};
 use lotgate_devices::serial::SerialScanner;
 use lotgate_sync::engine::Settings;
 use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy, RequestKeys};
@@ -116,14 +116,22 @@ fn start_scanners(
 
 /// Prints what the station reports. A line that cannot be written ends the printing, never the station's
 /// promise: the operation is durable already.
-async fn print(mut told: mpsc::Receiver<Report>, events: bool) {
+async fn print(mut told: mpsc::Receiver<Report>, mut events: bool) {
     while let Some(report) = told.recv().await {
+        if let Report::Device(device, state) = &report
+            && *state != DeviceState::Ready
+        {
+            tracing::warn!(device.id = device.id, text = language().text(state.code()), "device.not_ready");
+        }
         let Report::Committed { appended, .. } = report else { continue };
         tracing::debug!(operation.id = %appended.id, operation.seq = appended.seq, "operation.committed");
         if events {
             let mut out = std::io::stdout().lock();
             if writeln!(out, "{}", event_line(&appended)).and_then(|()| out.flush()).is_err() {
-                return;
+                tracing::error!(
+                    "nobody reads the events any more; the station goes on without printing them"
+                );
+                events = false;
             }
         }
     }

@@ -6,13 +6,17 @@
 //! without the AIM identifier. A line that is no JSON string gives `{"error":{"code":"not_a_json_string"}}`.
 
 use super::{Failure, language, system_clock};
-use lotgate_domain::barcode;
+use lotgate_domain::barcode::{self, Decoded, SitePatterns};
 use lotgate_sync::clock::Clock as _;
 use serde_json::json;
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
-pub(super) fn run(input: impl BufRead, out: &mut impl Write) -> Result<ExitCode, Failure> {
+pub(super) fn run(
+    site: &SitePatterns,
+    input: impl BufRead,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
     let today = system_clock().read().wall.utc_date();
     for line in input.split(b'\n') {
         let line = line.map_err(|error| Failure::output(&error))?;
@@ -20,7 +24,7 @@ pub(super) fn run(input: impl BufRead, out: &mut impl Write) -> Result<ExitCode,
             continue;
         }
         let answer = match serde_json::from_slice::<String>(&line) {
-            Ok(scan) => serde_json::to_string(&barcode::decode(scan.as_bytes(), today)),
+            Ok(scan) => serde_json::to_string(&Decoded::from(barcode::read(scan.as_bytes(), today, site))),
             Err(_) => {
                 let code = "not_a_json_string";
                 Ok(json!({"error": {"code": code, "text": language().text(code)}}).to_string())

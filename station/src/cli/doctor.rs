@@ -1,7 +1,8 @@
 //! `lotgate doctor [--json]`: everything that the station needs, checked one by one; works beside the agent.
 
 use super::{Exit, Failure, Site, chain, language, print_json, system_clock};
-use lotgate_devices::binding::ScannerBinding;
+use lotgate_devices::binding::{PortSelector, ScannerBinding};
+use lotgate_devices::event::DeviceState;
 use lotgate_domain::protocol::{CloudApi as _, HeadReply};
 use lotgate_sync::clock::Clock;
 use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy, RequestKeys};
@@ -73,7 +74,8 @@ fn check(site: &Site) -> Vec<Check> {
         }
         Err(error) => checks.push(Check::failed("key store", error.into())),
     }
-    checks.extend(site.config.scanners.iter().map(check_scanner));
+    let agent = running_agent(site);
+    checks.extend(site.config.scanners.iter().map(|binding| check_scanner(binding, agent.as_deref())));
     if site.config.scanners.is_empty() {
         checks.push(Check::passed("devices", "none configured"));
     }
@@ -99,11 +101,19 @@ fn check_queue(site: &Site, secure: &Secure) -> Vec<Check> {
         station: identity.station,
         keys: secure.station_keys().signing.clone(),
     };
-    checks.extend(check_cloud(site, keys));
+    checks.extend(check_cloud(site, keys, &view));
     checks
 }
 
-fn check_cloud(site: &Site, keys: RequestKeys) -> Vec<Check> {
+/// The pid of the process that holds the queue, if it runs. Its lock is not tried: an agent that starts at
+/// this moment would be refused.
+fn running_agent(site: &Site) -> Option<String> {
+    let pid = std::fs::read_to_string(site.places.data.join("lock.pid")).ok()?;
+    let pid = pid.trim().to_owned();
+    std::path::Path::new("/proc").join(&pid).exists().then_some(pid)
+}
+
+fn check_cloud(site: &Site, keys: RequestKeys, view: &QueueView) -> Vec<Check> {
     let clock: Arc<dyn Clock> = Arc::new(system_clock());
     match ask_head(site, keys, clock.clone()) {
         Err(failure) => vec![Check::failed("cloud", failure)],
@@ -115,7 +125,16 @@ fn check_cloud(site: &Site, keys: RequestKeys) -> Vec<Check> {
                 let failure = Failure::new(Exit::Clock, "clock_differs", format!("{} s", apart / 1000));
                 Check::failed("clock", failure)
             };
-            vec![Check::passed("cloud", format!("holds this station's chain up to {}", head.seq)), clock]
+            let held = format!("holds this station's chain up to {}", head.seq);
+            let cloud = match view.holds(&head.head()) {
+                Ok(true) => Check::passed("cloud", held),
+                Ok(false) => {
+                    let failure = Failure::new(Exit::Unreachable, "server_inconsistent", held);
+                    Check::failed("cloud", failure)
+                }
+                Err(error) => Check::failed("cloud", error.into()),
+            };
+            vec![cloud, clock]
         }
     }
 }
@@ -135,13 +154,18 @@ fn ask_head(site: &Site, keys: RequestKeys, clock: Arc<dyn Clock>) -> Result<Hea
         .map_err(|error| Failure::new(Exit::Unreachable, error.code().as_str(), chain(&error)))
 }
 
-/// Looks only: opening the port would take it away from a running agent.
-fn check_scanner(binding: &ScannerBinding) -> Check {
-    match lotgate_devices::serial::locate(binding) {
-        Ok(port) => Check::passed("scanner", port),
-        Err(state) => {
-            let which = format!("{:?}", binding.port);
-            Check::failed("scanner", Failure::new(Exit::DeviceMissing, state.code(), which))
+/// A port that is busy while an agent runs is the agent's.
+fn check_scanner(binding: &ScannerBinding, agent: Option<&str>) -> Check {
+    let which = match &binding.port {
+        PortSelector::Path(path) => path.display().to_string(),
+        PortSelector::Usb(usb) => format!("usb {:04x}:{:04x}", usb.vid, usb.pid),
+    };
+    match (lotgate_devices::serial::try_port(binding), agent) {
+        (Ok(device), _) if device.simulated => Check::passed("scanner", format!("{which} (simulated)")),
+        (Ok(_), _) => Check::passed("scanner", which),
+        (Err(DeviceState::Busy), Some(pid)) => {
+            Check::passed("scanner", format!("{which}, in use while the agent runs (pid {pid})"))
         }
+        (Err(state), _) => Check::failed("scanner", Failure::new(Exit::DeviceMissing, state.code(), which)),
     }
 }

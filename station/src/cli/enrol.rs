@@ -115,7 +115,7 @@ impl From<EnrolError<CallError>> for Failure {
             }
             EnrolError::Identity(_) => Self::new(Exit::Unreachable, "untrusted_cloud", chain(&error)),
             EnrolError::Queue(open) => {
-                Self { exit: open.exit_code(), code: open.code(), detail: chain(&error) }
+                Self { exit: open.exit_code(), code: open.code(), detail: chain(&error), config: None }
             }
         }
     }

@@ -181,7 +181,7 @@ pub enum OpenError {
 impl OpenError {
     /// The closed code.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NotEnrolled => "not_enrolled",
             Self::AlreadyEnrolled => "already_enrolled",
@@ -200,7 +200,8 @@ impl OpenError {
             Self::Setting(_) => "sqlite_setting",
             Self::Write(_) => "invalid_operation",
             Self::Random(_) => "no_random",
-            Self::Io(_) | Self::Storage(_) => "disk_io",
+            Self::Io(_) => "disk_io",
+            Self::Storage(error) => error.stop_reason().code(),
         }
     }
 

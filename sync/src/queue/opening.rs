@@ -12,7 +12,7 @@ use super::rows::{self, OperationRow};
 use super::standing::{self, Standing};
 use super::view::missing;
 use super::writer::Writer;
-use super::{Draft, Queue, QueueOptions};
+use super::{Draft, Line, Queue, QueueOptions};
 use crate::clock::ClockMemory;
 use crate::secure::sync_dir;
 use lotgate_domain::chain::Head;
@@ -148,15 +148,16 @@ pub(super) fn open(options: QueueOptions) -> Result<Queue, OpenError> {
         anchor,
         secure: options.secure,
     };
-    std::thread::Builder::new()
+    let writer = std::thread::Builder::new()
         .name("queue-writer".to_owned())
         .spawn(move || writer.run(&commanded))
         .map_err(OpenError::Io)?;
-    std::thread::Builder::new()
+    let reader = std::thread::Builder::new()
         .name("queue-reader".to_owned())
         .spawn(move || reader.run(&questioned))
         .map_err(OpenError::Io)?;
-    Ok(Queue { commands, questions, state: watched, identity, keys, clock })
+    let line = Line { commands: Some(commands), questions: Some(questions), threads: vec![writer, reader] };
+    Ok(Queue { line: Arc::new(line), state: watched, identity, keys, clock })
 }
 
 /// Every check of the start, on a connection that changes nothing.

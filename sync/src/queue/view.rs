@@ -9,6 +9,7 @@ use super::rows;
 use super::standing::Standing;
 use super::{QueueState, anchor};
 use crate::secure::Secure;
+use lotgate_domain::chain::Head;
 use rusqlite::Connection;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -75,6 +76,16 @@ impl QueueView {
     /// [`QueueError`].
     pub fn state(&self) -> Result<QueueState, QueueError> {
         Ok(self.standing()?.state(None, 0))
+    }
+
+    /// Whether the queue holds exactly this entry; before the first one: whether that is its certificate.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub fn holds(&self, point: &Head) -> Result<bool, QueueError> {
+        let standing = self.standing()?;
+        let position = check::position_of(&self.connection, &self.identity, &standing.epochs, point);
+        Ok(position.map_err(StorageError::from)?.is_some())
     }
 
     /// Checks the queue against the rollback anchor.
