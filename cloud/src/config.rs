@@ -5,10 +5,10 @@
 //! | `[listen] address` | address and port; port 0 takes a free one | `127.0.0.1:8443` |
 //! | `[tls] certificate`, `key` | PEM files; without the table plain HTTP is spoken, on a loopback address only | none |
 //! | `[tls] terminated_elsewhere` | a proxy speaks TLS, so plain HTTP is spoken on any address | `false` |
-//! | `[database] url` | Postgres as the app role, which owns nothing | required |
-//! | `[database] owner_url` | Postgres as the owner role, for `migrate` alone | none |
+//! | `[database] url` | Postgres as the app role, which owns nothing; by a socket or on loopback, since connections are not encrypted | required |
+//! | `[database] owner_url` | Postgres as the owner role, for `migrate` alone; local, too | none |
 //! | `[database] connections` | most connections of one process | `16` |
-//! | `[keys] master_key_file` | 64 hexadecimal digits, 0600; seals the tenants' private keys | required |
+//! | `[keys] master_key_file` | 64 hexadecimal digits, 0600; seals the tenants' private keys, and is never changed | required |
 //! | `[keys] nonce_key_file` | the same form; makes challenge nonces, the same at every worker | required |
 //! | `[keys] previous_nonce_key_file` | the key before it, for the ten minutes after a change | none |
 //! | `[stations] restore_window_days` | how far back the database may be restored; stations keep that much | `7` |

@@ -6,7 +6,7 @@
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use lotgate_domain::certificate::KeyUse;
-use lotgate_domain::ids::{KeyId, TenantId};
+use lotgate_domain::ids::{Hash, KeyId, TenantId};
 use lotgate_domain::signature::KeyPair;
 use zeroize::Zeroizing;
 
@@ -28,6 +28,9 @@ pub enum SealError {
     /// Sealed under another master key, for another tenant or use, or damaged.
     #[error("does not open with this master key")]
     Open,
+    /// The database's keys are sealed under another master key.
+    #[error("the tenants' keys of this database are sealed under another master key")]
+    OtherMaster,
     /// It opens, but belongs to another public key.
     #[error("opens to another key than its row says")]
     OtherKey,
@@ -59,6 +62,12 @@ impl MasterKey {
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// What the database remembers of it; nothing can be opened with that.
+    #[must_use]
+    pub fn fingerprint(&self) -> Hash {
+        Hash::of_parts(&[b"lotgate/master-key/v1", &[0], self.0.as_slice()])
     }
 
     /// Seals the seed of `keys` for its tenant and use.

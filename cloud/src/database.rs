@@ -4,6 +4,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod
 use lotgate_domain::time::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_postgres::NoTls;
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 
 /// The database did not do what was asked.
@@ -46,14 +47,19 @@ impl DatabaseError {
     }
 }
 
-/// There can be no connections to the database.
+/// There can be no connections to the database. Its text begins with the code.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolSetupError {
     /// The URL does not name a database.
-    #[error("not a database URL")]
+    #[error("database_url: not a database URL")]
     Url(#[source] tokio_postgres::Error),
+    /// The connection would cross a network, where anybody could read and change what it carries.
+    #[error(
+        "database_not_local: {0} is neither a socket's directory nor loopback, and connections are not encrypted"
+    )]
+    NotLocal(String),
     /// The pool cannot be built.
-    #[error("no pool of connections")]
+    #[error("database_url: no pool of connections")]
     Build(#[from] deadpool_postgres::BuildError),
 }
 
@@ -73,11 +79,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`PoolSetupError`].
 pub fn connection(url: &str) -> Result<tokio_postgres::Config, PoolSetupError> {
     let mut config: tokio_postgres::Config = url.parse().map_err(PoolSetupError::Url)?;
+    if let Some(host) = remote_host(&config) {
+        return Err(PoolSetupError::NotLocal(host));
+    }
     let given = config.get_options().unwrap_or_default().to_owned();
     config.options(format!("{given} {OPTIONS}"));
     config.connect_timeout(CONNECT_TIMEOUT);
     config.application_name("lotgate-cloud");
     Ok(config)
+}
+
+/// The first host that is not this machine.
+fn remote_host(config: &tokio_postgres::Config) -> Option<String> {
+    let is_local = |name: &str| {
+        name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    };
+    let named = config.get_hosts().iter().find_map(|host| match host {
+        Host::Tcp(name) if !is_local(name) => Some(name.clone()),
+        _ => None,
+    });
+    let addressed = config.get_hostaddrs().iter().find(|address| !address.is_loopback());
+    named.or_else(|| addressed.map(ToString::to_string))
 }
 
 /// A pool of at most `connections` connections; none is opened yet.
@@ -165,10 +187,29 @@ mod tests {
 
     #[test]
     fn options_of_the_url_are_kept() {
-        let config = connection("postgresql://a@h/d?options=-c%20work_mem%3D8MB").unwrap();
+        let config = connection("postgresql://a@localhost/d?options=-c%20work_mem%3D8MB").unwrap();
         let options = config.get_options().unwrap();
         assert!(options.starts_with("-c work_mem=8MB "), "{options}");
         assert!(options.contains("search_path=public,pg_temp"), "{options}");
         assert!(connection("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_database_beyond_this_machine_is_refused_while_connections_are_not_encrypted() {
+        for local in
+            ["%2Fvar%2Frun%2Fpostgresql", "localhost", "127.0.0.1:5433", "[::1]", "localhost,127.8.0.1"]
+        {
+            assert!(connection(&format!("postgresql://a@{local}/d")).is_ok(), "{local}");
+        }
+        for remote in [
+            "postgresql://a@db.example/d",
+            "postgresql://a@192.0.2.1/d",
+            "postgresql://a@localhost,db.example/d",
+            "postgresql://a@localhost.example/d",
+            "host=localhost hostaddr=192.0.2.1 user=a",
+        ] {
+            let refused = connection(remote).map(|_| ()).unwrap_err().to_string();
+            assert!(refused.starts_with("database_not_local: "), "{remote}: {refused}");
+        }
     }
 }

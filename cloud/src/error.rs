@@ -59,19 +59,22 @@ impl Rejection {
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
+            Self::Coded(ProblemCode::Busy) => Self::busy(),
             Self::Coded(code) => Problem::new(*code),
             Self::BadRequest(detail) => Problem::new(ProblemCode::BadRequest).with_detail(*detail),
             Self::HeadMismatch(head) => {
                 Problem { head: Some((**head).clone()), ..Problem::new(ProblemCode::HeadMismatch) }
             }
             Self::Reference(error) => Problem::new(ProblemCode::BadRequest).with_detail(error.to_string()),
-            Self::Database(error) if error.passes() => {
-                Problem { retry_after_ms: Some(Self::BUSY_RETRY_MS), ..Problem::new(ProblemCode::Busy) }
-            }
+            Self::Database(error) if error.passes() => Self::busy(),
             Self::Database(_) | Self::Seal(_) | Self::Statement(_) | Self::Missing(_) | Self::System(_) => {
                 Problem::new(ProblemCode::Internal)
             }
         }
+    }
+
+    fn busy() -> Problem {
+        Problem { retry_after_ms: Some(Self::BUSY_RETRY_MS), ..Problem::new(ProblemCode::Busy) }
     }
 }
 

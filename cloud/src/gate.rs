@@ -2,6 +2,7 @@
 //! the same transaction → commit → reply (CLD-1, CLD-2, CLD-13).
 
 pub mod audit;
+pub mod in_flight;
 
 use crate::Cloud;
 use crate::database::DatabaseError;
@@ -63,6 +64,8 @@ pub trait Work: Send {
     const ACTION: &'static str;
     /// Who may do it.
     const ACCESS: Access;
+    /// How many of one station may run at once in this process; the next is `busy`. `None` is any number.
+    const AT_ONCE: Option<u64> = None;
 
     /// Does it. Whatever it wrote is undone if this, the audit row or the commit fails.
     fn run(
@@ -114,6 +117,14 @@ impl Caller {
         }
     }
 
+    fn station(&self) -> Option<StationId> {
+        match self {
+            Self::Signed(request) => Some(request.parameters.station),
+            Self::Station { station, .. } => Some(*station),
+            Self::Token { .. } | Self::Program { .. } => None,
+        }
+    }
+
     fn access(&self) -> Access {
         match self {
             Self::Signed(_) | Self::Station { .. } => Access::Station,
@@ -142,9 +153,14 @@ impl Caller {
 pub async fn pass<W: Work>(cloud: &Cloud, caller: &Caller, work: W) -> Result<W::Reply, Rejection> {
     let now = cloud.now();
     caller.check_freshness(cloud, now)?;
+    let tenant = caller.tenant();
+    // Before a connection is taken, of which there are few for all.
+    let _permit = match W::AT_ONCE.zip(caller.station()) {
+        Some((most, station)) => Some(cloud.in_flight.begin(tenant, station, most).ok_or(ProblemCode::Busy)?),
+        None => None,
+    };
     let mut client = cloud.pool.get().await.map_err(DatabaseError::from)?;
     let transaction = client.transaction().await?;
-    let tenant = caller.tenant();
     enter(&transaction, tenant).await?;
     let station = authenticate(&transaction, caller).await?;
     if caller.access() != W::ACCESS {

@@ -5,7 +5,8 @@
 //! caller is authenticated and authorised, the work is done ([`enrol`], [`head`], [`push`], [`feed`]), an audit
 //! row is written and everything is committed before anything is answered. [`push`] is `domain::ledger` over
 //! [`store`]. The program's own commands ([`tenant`], [`token`], [`mod@reference`]) pass the same gate. [`migrate`]
-//! makes the schema, [`startup`] refuses to work where row-level security would not hold, [`server`] listens.
+//! makes the schema, [`startup`] refuses to work where row-level security would not hold or under another master
+//! key, [`server`] listens.
 //!
 //! # Invariants
 //! - Nothing of one tenant is visible to another, whatever the connection carried before
@@ -15,6 +16,10 @@
 //! - No route passes without signature or token, and none changes anything without its audit row
 //!   (`tests/tests/gate.rs`).
 //! - The store decides nothing: it gives the rows that the store in memory gives (`tests/tests/ledger_stores.rs`).
+//! - No station keeps the connections of the others
+//!   (`gate::turns::a_station_that_waits_for_its_turn_is_busy_and_stops_nobody_else`).
+//! - The cloud does not start where the first two would not hold
+//!   (`isolation::weakened::the_cloud_does_not_start_on_a_schema_that_was_weakened_or_is_newer`).
 //! - Every reply carries a nonce (`gate::every_reply_carries_a_nonce`).
 
 pub mod certificates;
@@ -42,6 +47,7 @@ pub mod token;
 
 use crypto::MasterKey;
 use deadpool_postgres::Pool;
+use gate::in_flight::InFlight;
 use lotgate_domain::time::Timestamp;
 use nonce::NonceKeys;
 use std::sync::Arc;
@@ -65,13 +71,14 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-/// The cloud: a pool of connections and the keys. It keeps no other state, so any number may run at once.
+/// The cloud: a pool of connections and the keys. What it counts is its own load, so any number may run at once.
 pub struct Cloud {
     pub(crate) pool: Pool,
     pub(crate) master: MasterKey,
     pub(crate) nonces: NonceKeys,
     pub(crate) restore_window_s: u64,
     pub(crate) clock: Clock,
+    pub(crate) in_flight: InFlight,
 }
 
 impl Cloud {
@@ -83,6 +90,7 @@ impl Cloud {
         let pool = database::pool(&settings.database_url, settings.connections)?;
         let client = pool.get().await.map_err(startup::StartupError::Unreachable)?;
         startup::check(&**client).await?;
+        startup::check_master_key(&**client, &settings.master).await?;
         drop(client);
         Ok(Arc::new(Self {
             pool,
@@ -90,6 +98,7 @@ impl Cloud {
             nonces: settings.nonces,
             restore_window_s: settings.restore_window_s,
             clock: settings.clock,
+            in_flight: InFlight::default(),
         }))
     }
 

@@ -12,8 +12,28 @@ pub const MIGRATIONS: [(&str, &str); 3] = [
 ];
 
 /// The tables that are never changed, only added to.
-pub const APPEND_ONLY: [&str; 9] =
-    ["certificate", "entry", "leaf", "verdict", "evidence", "receipt", "feed_page", "audit", "scan"];
+pub const APPEND_ONLY: [&str; 10] = [
+    "certificate",
+    "entry",
+    "leaf",
+    "verdict",
+    "evidence",
+    "receipt",
+    "feed_page",
+    "audit",
+    "scan",
+    "master_key",
+];
+
+/// The tables that belong to no tenant and hold nothing of any.
+pub const WITHOUT_TENANT: [&str; 2] = ["migration", "master_key"];
+
+/// The source of the function behind the triggers of the append-only tables, as Postgres keeps it.
+#[must_use]
+pub fn refuse_change_source() -> &'static str {
+    let [.., (_, append_only)] = MIGRATIONS;
+    append_only.split("$$").nth(1).unwrap_or_default()
+}
 
 /// The schema of the database is not the program's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +53,7 @@ pub enum SchemaError {
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The URL does not name a database.
-    #[error("database_url")]
+    #[error(transparent)]
     Setup(#[from] PoolSetupError),
     /// The database did not do what was asked.
     #[error("database")]
@@ -58,8 +78,8 @@ pub async fn run(owner_url: &str) -> Result<Vec<&'static str>, MigrateError> {
 }
 
 async fn apply(client: &mut Client) -> Result<Vec<&'static str>, MigrateError> {
-    // A large table may take longer than any request may.
-    client.batch_execute("SET statement_timeout = 0").await?;
+    // A large table, or another migration of it, may take longer than any request may.
+    client.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").await?;
     client.batch_execute("SELECT pg_advisory_lock(hashtextextended('lotgate/migrate', 0))").await?;
     let mut applied = Vec::new();
     loop {

@@ -11,11 +11,12 @@ use crate::head::{self, LIMITS};
 use crate::request::{self, SignedBody};
 use crate::store::PgStore;
 use lotgate_domain::certificate::KeyUse;
+use lotgate_domain::ids::Hash;
 use lotgate_domain::ledger::prefix::{self, Checked};
 use lotgate_domain::ledger::{self, Applied, Authority, Ingested, LedgerError, Station, Store as _};
 use lotgate_domain::protocol::problem::ProblemCode;
 use lotgate_domain::protocol::push::{PushHeader, PushRequest};
-use lotgate_domain::protocol::{HexBytes, PushReply};
+use lotgate_domain::protocol::{HexBytes, PushReply, StopCode, Stopped};
 use serde_json::{Value, json};
 
 /// Below this many entries a second thread costs more than it saves.
@@ -39,6 +40,8 @@ impl Work for Push {
     type Reply = PushReply;
     const ACTION: &'static str = "operations.pushed";
     const ACCESS: Access = Access::Station;
+    // One more than asked of stations: one whose reply was lost may come back before its first push ends.
+    const AT_ONCE: Option<u64> = Some(LIMITS.in_flight + 1);
 
     async fn run(self, passage: &Passage<'_>) -> Result<(PushReply, Change), Rejection> {
         let station = passage.station()?;
@@ -47,9 +50,14 @@ impl Work for Push {
         let authority = Authority { tenant: passage.tenant, keys: &keys };
         let mut store = PgStore::of(passage);
         store.wait_for_station(station.id).await?;
-        let before = head::reply(passage, station.id, station.certificate).await?;
+        let before = store.epoch_head(station.id, header.epoch.n).await?;
+        let hashes: Vec<Option<Hash>> =
+            checked.iter().map(|checked| checked.as_ref().ok().map(|entry| entry.hash)).collect();
         let mut ingested = match ledger::ingest(&mut store, station, &header, checked).await {
-            Err(LedgerError::HeadMismatch) => return Err(Rejection::HeadMismatch(Box::new(before))),
+            Err(LedgerError::HeadMismatch) => {
+                let head = head::reply(passage, station.id, station.certificate).await?;
+                return Err(Rejection::HeadMismatch(Box::new(head)));
+            }
             other => other?,
         };
         let new = std::mem::take(&mut ingested.new);
@@ -66,16 +74,13 @@ impl Work for Push {
             passage.now,
         )
         .await?;
-        let first = header.after.seq.saturating_add(1);
-        let last = ingested
-            .stopped
-            .map_or(header.after.seq.saturating_add(header.count), |stopped| stopped.seq.saturating_sub(1));
+        let (first, last) = touched(&header, ingested.stopped);
         let verdicts = store.verdicts(station.id, header.epoch, first, last).await?;
         let change = Change {
             enrolled: None,
-            detail: detail(&header, &ingested, applied.as_ref()),
-            prior: Some(before.hash),
-            next: Some(if applied.is_some() { ingested.through.hash } else { before.hash }),
+            detail: detail(&header, &ingested, applied.as_ref(), &hashes),
+            prior: Some(before.map_or(station.certificate, |head| head.hash)),
+            next: Some(ingested.through.hash),
         };
         let reply = PushReply {
             accepted_through: ingested.through,
@@ -87,6 +92,16 @@ impl Work for Push {
         };
         Ok((reply, change))
     }
+}
+
+/// The first and the last seq of a push that were looked at and not refused; none if the last is less. Their
+/// verdicts are what the push is answered with.
+#[must_use]
+pub fn touched(header: &PushHeader, stopped: Option<Stopped>) -> (u64, u64) {
+    let first = header.after.seq.saturating_add(1);
+    let last = stopped
+        .map_or(header.after.seq.saturating_add(header.count), |stopped| stopped.seq.saturating_sub(1));
+    (first, last)
 }
 
 impl Push {
@@ -141,7 +156,18 @@ fn check_on_every_core(request: &PushRequest, station: &Station) -> Result<Vec<C
     })
 }
 
-fn detail(header: &PushHeader, ingested: &Ingested, applied: Option<&Applied>) -> Value {
+/// `hashes` are those of the entries that were pushed, in their order.
+fn detail(
+    header: &PushHeader,
+    ingested: &Ingested,
+    applied: Option<&Applied>,
+    hashes: &[Option<Hash>],
+) -> Value {
+    let forked = ingested.stopped.filter(|stopped| stopped.code == StopCode::Forked);
+    let evidence = forked.and_then(|stopped| {
+        let position = stopped.seq.checked_sub(header.after.seq.saturating_add(1))?;
+        *hashes.get(usize::try_from(position).ok()?)?
+    });
     json!({
         "epoch": header.epoch.n,
         "after": header.after.seq,
@@ -149,6 +175,7 @@ fn detail(header: &PushHeader, ingested: &Ingested, applied: Option<&Applied>) -
         "through": ingested.through.seq,
         "first_index": applied.map(|applied| applied.first_index),
         "stopped": ingested.stopped,
+        "evidence": evidence,
         "clock": header.clock,
     })
 }

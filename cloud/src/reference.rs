@@ -69,6 +69,9 @@ impl Work for ImportReference {
     }
 }
 
+/// The most bytes of a name or code: what is longer is a mistake in the file, and could stand in no index.
+const LONGEST_NAME: usize = 128;
+
 /// A name with a NUL could stand in no column.
 fn check_names(file: &ReferenceFile) -> Result<(), Rejection> {
     let of_items = file.items.iter().map(|item| &item.item);
@@ -77,6 +80,11 @@ fn check_names(file: &ReferenceFile) -> Result<(), Rejection> {
         return Err(Rejection::BadRequest(
             "an item or a lot has a name that is empty or holds control characters",
         ));
+    }
+    let of_items = file.items.iter().map(|item| &item.item);
+    let of_lots = file.lots.iter().flat_map(|lot| [&lot.lot, &lot.item].into_iter().chain(&lot.codes));
+    if of_items.chain(of_lots).any(|name| name.len() > LONGEST_NAME) {
+        return Err(Rejection::BadRequest("an item, a lot or a code is longer than 128 bytes"));
     }
     Ok(())
 }
@@ -87,19 +95,17 @@ async fn insert_page(
     point: Point,
     page: &[u8],
 ) -> Result<(), Rejection> {
-    let statement = feed::sign_point(passage, site, point).await?;
     passage
         .transaction
         .execute(
-            "INSERT INTO feed_page (tenant_id, site_id, cursor, hash, page, statement, made_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO feed_page (tenant_id, site_id, cursor, hash, page, made_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
             &[
                 &passage.tenant.0,
                 &site.0,
                 &big(point.cursor),
                 &point.hash.0.as_slice(),
                 &page,
-                &statement,
                 &to_system_time(passage.now),
             ],
         )
@@ -112,15 +118,13 @@ async fn replace_lots(passage: &Passage<'_>, site: SiteId, lots: &[Lot]) -> Resu
     let items: Vec<&str> = lots.iter().map(|lot| lot.item.as_str()).collect();
     let numbers: Vec<&str> = lots.iter().map(|lot| lot.lot.as_str()).collect();
     let statuses: Vec<&str> = lots.iter().map(|lot| status_text(lot.status)).collect();
-    let expiries: Vec<Option<String>> =
-        lots.iter().map(|lot| lot.expiry.map(|date| date.to_string())).collect();
     passage
         .transaction
         .execute(
-            "INSERT INTO lot (tenant_id, site_id, item, lot, status, expiry)
-             SELECT $1, $2, new.item, new.lot, new.status, new.expiry::date
-             FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS new(item, lot, status, expiry)",
-            &[&passage.tenant.0, &site.0, &items, &numbers, &statuses, &expiries],
+            "INSERT INTO lot (tenant_id, site_id, item, lot, status)
+             SELECT $1, $2, new.item, new.lot, new.status
+             FROM unnest($3::text[], $4::text[], $5::text[]) AS new(item, lot, status)",
+            &[&passage.tenant.0, &site.0, &items, &numbers, &statuses],
         )
         .await?;
     Ok(())
@@ -132,5 +136,26 @@ const fn status_text(status: LotStatus) -> &'static str {
         LotStatus::Quarantine => "quarantine",
         LotStatus::Hold => "hold",
         LotStatus::Rejected => "rejected",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lotgate_domain::protocol::problem::ProblemCode;
+
+    #[test]
+    fn a_name_or_code_of_more_than_128_bytes_is_a_bad_request() {
+        let file = |item: &str, lot: &str, code: &str| -> ReferenceFile {
+            let lot = json!({"lot": lot, "item": item, "status": "released", "codes": [code]});
+            serde_json::from_value(json!({"items": [{"item": item}], "lots": [lot]})).unwrap()
+        };
+        let (longest, longer) = ("x".repeat(128), format!("{}\u{e9}", "x".repeat(127)));
+        assert!(check_names(&file(&longest, &longest, &longest)).is_ok(), "128 bytes");
+        for (item, lot, code) in [(longer.as_str(), "l", "c"), ("i", &longer, "c"), ("i", "l", &longer)] {
+            let problem = check_names(&file(item, lot, code)).unwrap_err().problem();
+            assert_eq!(problem.code, ProblemCode::BadRequest, "128 characters, 129 bytes");
+            assert!(problem.detail.is_some_and(|detail| detail.contains("128 bytes")), "{item} {lot} {code}");
+        }
     }
 }

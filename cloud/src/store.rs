@@ -42,11 +42,13 @@ impl<'a> PgStore<'a> {
         Self { transaction, tenant, now }
     }
 
-    /// Waits for the station's turn; before the tenant's, always.
+    /// Waits for the station's turn; before the tenant's, always. No turn is waited for longer than two seconds
+    /// from here on: a connection that waits is one that the other stations have not.
     ///
     /// # Errors
     /// The database's.
     pub async fn wait_for_station(&self, station: StationId) -> Result<(), DatabaseError> {
+        self.transaction.batch_execute("SET LOCAL lock_timeout = '2s'").await?;
         database::lock(self.transaction, &format!("lotgate/station/{}/{station}", self.tenant)).await
     }
 
@@ -126,16 +128,15 @@ impl Store for PgStore<'_> {
 
     async fn keep(&mut self, station: StationId, entries: &[StoredEntry]) -> Result<(), DatabaseError> {
         let insert = "INSERT INTO entry
-                (tenant_id, station_id, epoch_n, seq, epoch_id, hash, operation_id, type, bytes, received_at)
-            SELECT $1, $2, n, s, e, h, o, t, b, $10
-            FROM unnest($3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::uuid[], $8::text[], $9::bytea[])
-                AS new(n, s, e, h, o, t, b)";
+                (tenant_id, station_id, epoch_n, seq, epoch_id, hash, type, bytes, received_at)
+            SELECT $1, $2, n, s, e, h, t, b, $9
+            FROM unnest($3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::text[], $8::bytea[])
+                AS new(n, s, e, h, t, b)";
         let insert = self.transaction.prepare_cached(insert).await?;
         let epochs: Vec<i64> = entries.iter().map(|e| big(e.epoch.n)).collect();
         let seqs: Vec<i64> = entries.iter().map(|e| big(e.seq)).collect();
         let epoch_ids: Vec<&[u8]> = entries.iter().map(|e| e.epoch.id.0.as_slice()).collect();
         let hashes: Vec<&[u8]> = entries.iter().map(|e| e.hash.0.as_slice()).collect();
-        let ids: Vec<Option<Uuid>> = entries.iter().map(|e| e.id().map(|id| id.0)).collect();
         let types: Vec<Cow<'_, str>> = entries.iter().map(|e| text(e.kind())).collect();
         let bytes: Vec<&[u8]> = entries.iter().map(|e| e.bytes.as_slice()).collect();
         self.transaction
@@ -148,7 +149,6 @@ impl Store for PgStore<'_> {
                     &seqs,
                     &epoch_ids,
                     &hashes,
-                    &ids,
                     &types,
                     &bytes,
                     &to_system_time(self.now),
@@ -246,8 +246,20 @@ impl Store for PgStore<'_> {
         first: u64,
         last: u64,
     ) -> Result<Vec<Vec<u8>>, DatabaseError> {
-        let query = "SELECT bytes FROM leaf
-            WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND seq >= $4 AND first_seq <= $5
+        if last < first {
+            return Ok(Vec::new());
+        }
+        // Batches of an epoch follow each other without overlap: those that end within the range, and the next.
+        let query = "SELECT bytes FROM (
+                (SELECT index, bytes, first_seq FROM leaf
+                    WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND seq BETWEEN $4 AND $5
+                    ORDER BY seq)
+                UNION ALL
+                (SELECT index, bytes, first_seq FROM leaf
+                    WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND seq > $5
+                    ORDER BY seq LIMIT 1)
+            ) AS near
+            WHERE first_seq <= $5
                 AND $3 = (SELECT epoch_id FROM entry
                     WHERE station_id = $1 AND epoch_n = $2 ORDER BY seq DESC LIMIT 1)
             ORDER BY index";

@@ -3,11 +3,12 @@
 //! The root's private half goes to the caller once and is kept nowhere here.
 
 use crate::certificates::{self, Issued, Request};
-use crate::crypto::{self, key_use_text};
+use crate::crypto::{self, SealError, key_use_text};
 use crate::database::{DatabaseError, to_system_time};
 use crate::error::Rejection;
 use crate::gate::audit::Change;
 use crate::gate::{Access, Passage, Work};
+use crate::startup;
 use lotgate_domain::certificate::KeyUse;
 use lotgate_domain::ids::SiteId;
 use lotgate_domain::signature::KeyPair;
@@ -41,6 +42,7 @@ impl Work for CreateTenant {
             return Err(Rejection::BadRequest("the zone is not an IANA time zone"));
         }
         let fingerprint = self.root.public().fingerprint();
+        remember_master_key(passage).await?;
         let site = self.insert_tenant_and_site(passage).await?;
         let root = Request::tenant_key(KeyUse::Root, self.root.public());
         let root = certificates::issue(passage, &self.root, root)?;
@@ -86,6 +88,17 @@ impl CreateTenant {
             )
             .await?;
         Ok(site)
+    }
+}
+
+/// Writes which master key seals, with the first key that it seals; all others are sealed under the same.
+async fn remember_master_key(passage: &Passage<'_>) -> Result<(), Rejection> {
+    let own = passage.cloud.master.fingerprint();
+    let insert = "INSERT INTO master_key (fingerprint) VALUES ($1) ON CONFLICT DO NOTHING";
+    passage.transaction.execute(insert, &[&own.0.as_slice()]).await?;
+    match startup::master_key(&**passage.transaction).await? {
+        Some(known) if known == own.0 => Ok(()),
+        _ => Err(SealError::OtherMaster.into()),
     }
 }
 

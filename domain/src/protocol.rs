@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for HexBytes {
 }
 
 /// Body of the enrolment request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolRequest {
     /// The whole token line.
@@ -88,6 +88,13 @@ pub struct EnrolRequest {
     pub key_protection: String,
     /// Signature in the enrol context over [`EnrolRequest::proof_message`].
     pub proof: Signature,
+}
+
+/// Without the token: its line is a secret until it is used.
+impl std::fmt::Debug for EnrolRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EnrolRequest({}, {})", self.station_name, self.public_key.key_id())
+    }
 }
 
 impl EnrolRequest {

@@ -1,9 +1,16 @@
 CREATE TABLE migration (
-    -- What this schema was made of. The one table without a tenant: it holds nothing of anybody.
+    -- What this schema was made of. Without a tenant: it holds nothing of anybody.
     name text PRIMARY KEY,
     -- Of the file's bytes; a released file never changes.
     sha256 bytea NOT NULL CHECK (octet_length(sha256) = 32),
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE master_key (
+    -- Append-only, one row: which master key seals the keys of every tenant. Written with the first sealed key.
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    fingerprint bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE TABLE tenant (
@@ -104,8 +111,6 @@ CREATE TABLE entry (
     epoch_id bytea NOT NULL CHECK (octet_length(epoch_id) = 16),
     -- SHA-256(0x00 || bytes): link of the chain and leaf hash in one.
     hash bytea NOT NULL CHECK (octet_length(hash) = 32),
-    -- Null where the envelope is of a version that was unknown at arrival.
-    operation_id uuid,
     type text NOT NULL,
     -- The entry, byte for byte as it was signed.
     bytes bytea NOT NULL,
@@ -126,7 +131,7 @@ CREATE TABLE leaf (
     station_id uuid,
     epoch_n bigint,
     seq bigint,
-    -- Of an operation.
+    -- Of an operation; null where its envelope is of a version that was unknown at arrival.
     operation_id uuid,
     -- Of a verdict: the first operation that it covers, and the framed statement.
     first_seq bigint,
@@ -194,8 +199,6 @@ CREATE TABLE feed_page (
     -- Of the feed up to and including this page.
     hash bytea NOT NULL CHECK (octet_length(hash) = 32),
     page bytea NOT NULL,
-    -- The framed statement of the moment when the page was made.
-    statement bytea NOT NULL,
     made_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, site_id, cursor),
     FOREIGN KEY (tenant_id, site_id) REFERENCES site (tenant_id, site_id)
@@ -208,7 +211,6 @@ CREATE TABLE lot (
     item text NOT NULL,
     lot text NOT NULL,
     status text NOT NULL CHECK (status IN ('released', 'quarantine', 'hold', 'rejected')),
-    expiry date,
     PRIMARY KEY (tenant_id, site_id, item, lot),
     FOREIGN KEY (tenant_id, site_id) REFERENCES site (tenant_id, site_id)
 );

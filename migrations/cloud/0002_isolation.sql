@@ -92,9 +92,16 @@ ALTER TABLE migration ENABLE ROW LEVEL SECURITY;
 ALTER TABLE migration FORCE ROW LEVEL SECURITY;
 CREATE POLICY schema_record ON migration USING (true) WITH CHECK (true);
 
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;
+ALTER TABLE master_key ENABLE ROW LEVEL SECURITY;
+ALTER TABLE master_key FORCE ROW LEVEL SECURITY;
+CREATE POLICY which_key ON master_key USING (true) WITH CHECK (true);
+
+-- Default privileges that somebody set before have given some already.
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, lotgate_app;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC, lotgate_app;
 GRANT USAGE ON SCHEMA public TO lotgate_app;
 GRANT SELECT ON migration TO lotgate_app;
+GRANT SELECT, INSERT ON master_key TO lotgate_app;
 GRANT SELECT, INSERT ON tenant, site, tenant_key, station, scan, certificate, entry, leaf, verdict, evidence, receipt, feed_page, audit TO lotgate_app;
 GRANT SELECT, INSERT, DELETE ON lot TO lotgate_app;
 GRANT SELECT, INSERT, UPDATE (used_at, used_key, used_hpke_key, station_id) ON enrolment_token TO lotgate_app;

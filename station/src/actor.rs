@@ -11,10 +11,13 @@ use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceFault, DeviceIn
 use lotgate_domain::barcode::SitePatterns;
 use lotgate_domain::ids::OperationId;
 use lotgate_domain::operation::body::Body;
-use lotgate_sync::queue::{AppendError, Appended, Draft, Queue};
+use lotgate_domain::time::Timestamp;
+use lotgate_sync::clock::ClockReading;
+use lotgate_sync::queue::{AppendError, Appended, Draft, Queue, StopReason};
 use lotgate_sync::runner::Reference;
 use lotgate_sync::secure::Random;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -32,12 +35,13 @@ pub enum Report {
         /// Why the scan was refused, if it is a refused scan.
         refusal: Option<&'static str>,
     },
-    /// The same refused scan again: answered from the operation that stands already.
+    /// The same refused scan again: answered from the operation that is durable already.
     Repeated {
         /// That operation.
         of: OperationId,
     },
-    /// An operation could not be made durable; nothing of it was kept.
+    /// An operation is not confirmed: nothing of it was kept, unless the error is an unknown outcome, which
+    /// the file decides at the next start.
     NotKept(AppendError),
     /// A device changed its state.
     Device(DeviceInfo, DeviceState),
@@ -59,6 +63,8 @@ pub struct Station {
     pub devices: mpsc::Receiver<DeviceEvent>,
     /// Who listens.
     pub reports: mpsc::Sender<Report>,
+    /// Turns true when the station is to stop.
+    pub shutdown: watch::Receiver<bool>,
 }
 
 /// Why the actor ended.
@@ -66,10 +72,33 @@ pub struct Station {
 pub enum Ended {
     /// It was told to.
     Shutdown,
-    /// The queue accepts no more work.
-    QueueStopped,
+    /// The queue accepts no more work; the reason, where it told one.
+    QueueStopped(Option<StopReason>),
     /// Nobody listens to the reports any more.
     Unheard,
+}
+
+/// What a decision is taken on: one look at the reference data and the clocks, and the operation names these.
+struct Known {
+    reference: Option<Reference>,
+    clock: ClockReading,
+    now: Timestamp,
+}
+
+/// What leaves in the order of the scans, each when its commit returned.
+enum Waiting {
+    Appended { refusal: Option<&'static str>, id: OperationId, result: Box<Result<Appended, AppendError>> },
+    Repeated { of: OperationId },
+}
+
+type Pending = FuturesOrdered<Pin<Box<dyn Future<Output = Waiting> + Send>>>;
+
+/// What the actor remembers between events.
+#[derive(Default)]
+struct Memory {
+    repeats: BTreeMap<String, Repeats>,
+    /// The last operation that was not kept, for the repetitions that stand behind it.
+    not_kept: Option<(OperationId, AppendError)>,
 }
 
 /// Resolves when `shutdown` turns true, or when nobody is left who could turn it.
@@ -77,141 +106,163 @@ async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
-struct Waiting {
-    refusal: Option<&'static str>,
-    id: OperationId,
-    result: Result<Appended, AppendError>,
-}
-
 impl Station {
-    /// Works until `shutdown` turns true or the queue stops; what was accepted by then is committed and
-    /// reported first.
-    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Ended {
-        let mut repeats: BTreeMap<String, Repeats> = BTreeMap::new();
-        let mut waiting = FuturesOrdered::new();
+    /// Works until `shutdown` turns true or the queue stops; what was accepted by then is committed first.
+    pub async fn run(mut self) -> Ended {
+        let mut memory = Memory::default();
+        let mut waiting = Pending::new();
+        let mut shutdown = self.shutdown.clone();
         // A station without devices goes on: its queue still has to reach the cloud.
         let mut devices_left = true;
         loop {
-            let closes = self.next_close(&repeats);
+            let closes = self.next_close(&memory);
             tokio::select! {
                 biased;
                 () = told_to_stop(&mut shutdown) => break,
                 Some(done) = waiting.next() => {
-                    if let Some(ended) = self.tell(done, &mut repeats).await {
+                    if let Some(ended) = self.tell(done, &mut memory).await {
                         return ended;
                     }
                 }
-                event = self.devices.recv(), if devices_left && waiting.len() < PIPELINE => {
-                    let Some(event) = event else {
-                        devices_left = false;
-                        continue;
-                    };
-                    for draft in self.handle(event, &mut repeats).await {
-                        waiting.push_back(self.submit(draft));
-                    }
-                }
+                event = self.devices.recv(), if devices_left && waiting.len() < PIPELINE => match event {
+                    Some(event) => self.handle(event, &mut memory, &mut waiting).await,
+                    None => devices_left = false,
+                },
                 () = tokio::time::sleep(closes.unwrap_or(Duration::MAX)), if closes.is_some() => {
                     let now = self.queue.clock().mono_ms;
-                    for open in repeats.values_mut().filter(|r| r.closes_ms().is_some_and(|at| at <= now)) {
-                        waiting.extend(open.close().map(|body| self.submit(self.draft(body, None))));
-                    }
+                    let over = |open: &&mut Repeats| open.closes_ms().is_some_and(|at| at <= now);
+                    let told: Vec<Body> =
+                        memory.repeats.values_mut().filter(over).filter_map(Repeats::close).collect();
+                    self.submit_told(told, &mut waiting);
                 }
             }
         }
-        let told: Vec<Body> = repeats.values_mut().filter_map(Repeats::close).collect();
-        for body in told {
-            let draft = self.draft(body, None);
-            waiting.push_back(self.submit(draft));
-        }
+        let told: Vec<Body> = memory.repeats.values_mut().filter_map(Repeats::close).collect();
+        self.submit_told(told, &mut waiting);
         while let Some(done) = waiting.next().await {
-            if let Some(ended) = self.tell(done, &mut repeats).await {
+            if let Some(ended) = self.tell(done, &mut memory).await {
                 return ended;
             }
         }
         Ended::Shutdown
     }
 
-    fn next_close(&self, repeats: &BTreeMap<String, Repeats>) -> Option<Duration> {
-        let now = self.queue.clock().mono_ms;
-        let closes = repeats.values().filter_map(Repeats::closes_ms).min()?;
-        Some(Duration::from_millis(closes.saturating_sub(now)))
+    fn next_close(&self, memory: &Memory) -> Option<Duration> {
+        let closes = memory.repeats.values().filter_map(Repeats::closes_ms).min()?;
+        Some(Duration::from_millis(closes.saturating_sub(self.queue.clock().mono_ms)))
     }
 
-    /// Decides on one device event; returns the operations that come of it, in order.
-    async fn handle(
-        &self,
-        event: DeviceEvent,
-        repeats: &mut BTreeMap<String, Repeats>,
-    ) -> Vec<(Draft, Option<&'static str>)> {
+    /// Decides on one device event and submits the operations that come of it, in order.
+    async fn handle(&self, event: DeviceEvent, memory: &mut Memory, waiting: &mut Pending) {
         let raw = match event.kind {
             DeviceEventKind::Scanned(raw) => raw,
             DeviceEventKind::State(state) => {
-                tracing::info!(device.id = event.device.id, device.state = state.code(), "device.state");
-                let _ = self.reports.send(Report::Device(event.device, state)).await;
-                return Vec::new();
+                self.report(Report::Device(event.device, state)).await;
+                return;
             }
             DeviceEventKind::Fault(fault) => {
-                tracing::warn!(device.id = event.device.id, device.fault = fault.code(), "device.fault");
-                let _ = self.reports.send(Report::Fault(event.device, fault)).await;
-                return Vec::new();
+                self.report(Report::Fault(event.device, fault)).await;
+                return;
             }
         };
-        let reference = self.reference.borrow().clone();
-        let clock = self.queue.clock();
-        let snapshot = reference.as_ref().map(|reference| &*reference.snapshot);
-        let now = self.queue.effective_now();
-        let outcome = scan::decide(&raw, &event.device, &self.site_codes, snapshot, now);
-        let window = repeats.entry(event.device.id).or_default();
-        if let Some(of) =
-            outcome.refusal.and_then(|code| window.repeats(&raw, code, clock.mono_ms, clock.wall))
-        {
-            let _ = self.reports.send(Report::Repeated { of }).await;
-            return Vec::new();
+        let known = self.known();
+        let snapshot = known.reference.as_ref().map(|reference| &*reference.snapshot);
+        let outcome = scan::decide(&raw, &event.device, &self.site_codes, snapshot, known.now);
+        let window = memory.repeats.entry(event.device.id).or_default();
+        let Known { clock, .. } = known;
+        let repeats = |code| window.repeats(&raw, code, clock.mono_ms, clock.wall);
+        if let Some(of) = outcome.refusal.and_then(repeats) {
+            // Behind the operation that it is answered from, which may still wait for its commit.
+            waiting.push_back(Box::pin(std::future::ready(Waiting::Repeated { of })));
+            return;
         }
-        let mut drafts: Vec<_> = window.close().map(|body| self.draft(body, None)).into_iter().collect();
-        let draft = self.draft(outcome.body, outcome.refusal);
-        if let (Some(code), Some(id)) = (outcome.refusal, draft.0.id) {
+        if let Some(told) = window.close() {
+            self.submit(told, None, &known, waiting);
+        }
+        let id = self.submit(outcome.body, outcome.refusal, &known, waiting);
+        if let (Some(code), Some(id)) = (outcome.refusal, id) {
             window.open(raw, code, id, clock.mono_ms, clock.wall);
         }
-        drafts.push(draft);
-        drafts
     }
 
-    fn draft(&self, body: Body, refusal: Option<&'static str>) -> (Draft, Option<&'static str>) {
-        let clock = self.queue.clock();
-        let now = self.queue.effective_now();
-        let knew = self.reference.borrow().as_ref().map(|reference| reference.mark.knew(&clock, now));
-        let mut draft = Draft::by_station(body, knew);
-        let mut random = [0u8; 10];
-        // Without random bytes the queue makes the id, or says that it cannot.
-        draft.id = self
-            .random
-            .fill(&mut random)
-            .ok()
-            .map(|()| OperationId::from_parts(u64::try_from(clock.wall.unix_ms()).unwrap_or(0), &random));
-        (draft, refusal)
+    fn known(&self) -> Known {
+        Known {
+            reference: self.reference.borrow().clone(),
+            clock: self.queue.clock(),
+            now: self.queue.effective_now(),
+        }
     }
 
+    fn submit_told(&self, told: Vec<Body>, waiting: &mut Pending) {
+        for body in told {
+            self.submit(body, None, &self.known(), waiting);
+        }
+    }
+
+    /// Hands an operation to the queue; returns its id, unless the system gives no random bytes and the queue
+    /// has to say so.
     fn submit(
         &self,
-        (draft, refusal): (Draft, Option<&'static str>),
-    ) -> impl Future<Output = Waiting> + Send + use<> {
-        let id = draft.id.unwrap_or(OperationId::from_parts(0, &[0; 10]));
+        body: Body,
+        refusal: Option<&'static str>,
+        known: &Known,
+        waiting: &mut Pending,
+    ) -> Option<OperationId> {
+        let Known { reference, clock, now } = known;
+        let mut draft = Draft::by_station(body, reference.as_ref().map(|r| r.mark.knew(clock, *now)));
+        let mut random = [0u8; 10];
+        let unix_ms = u64::try_from(clock.wall.unix_ms()).unwrap_or(0);
+        draft.id = self.random.fill(&mut random).ok().map(|()| OperationId::from_parts(unix_ms, &random));
+        let given = draft.id;
+        let id = given.unwrap_or(OperationId::from_parts(0, &random));
         let submitted = self.queue.submit(draft);
-        async move { Waiting { refusal, id, result: submitted.await } }
+        waiting.push_back(Box::pin(async move {
+            Waiting::Appended { refusal, id, result: Box::new(submitted.await) }
+        }));
+        given
     }
 
-    async fn tell(&self, done: Waiting, repeats: &mut BTreeMap<String, Repeats>) -> Option<Ended> {
-        let report = match done.result {
-            Ok(appended) => Report::Committed { appended, refusal: done.refusal },
-            Err(error) => {
-                repeats.values_mut().for_each(|open| open.forget(done.id));
+    /// Tells of what came out of the queue. Ends the actor if nothing more can be made durable or heard.
+    async fn tell(&self, done: Waiting, memory: &mut Memory) -> Option<Ended> {
+        let report = match done {
+            Waiting::Appended { refusal, id, result } => {
+                let error = match *result {
+                    Ok(appended) => return self.say(Report::Committed { appended, refusal }).await,
+                    Err(error) => error,
+                };
+                memory.repeats.values_mut().for_each(|open| open.forget(id));
                 tracing::error!(code = error.code(), "operation.not_kept");
-                let stopped = matches!(error, AppendError::Stopped(_) | AppendError::Closed);
-                let _ = self.reports.send(Report::NotKept(error)).await;
-                return stopped.then_some(Ended::QueueStopped);
+                let ended = match &error {
+                    AppendError::Stopped(reason) => Some(Ended::QueueStopped(Some(*reason))),
+                    AppendError::Closed => Some(Ended::QueueStopped(None)),
+                    AppendError::Invalid(_)
+                    | AppendError::IdReused(_)
+                    | AppendError::Storage(_)
+                    | AppendError::Random(_) => None,
+                };
+                memory.not_kept = Some((id, error.clone()));
+                self.report(Report::NotKept(error)).await;
+                return ended;
             }
+            Waiting::Repeated { of } => match &memory.not_kept {
+                Some((id, error)) if *id == of => Report::NotKept(error.clone()),
+                _ => Report::Repeated { of },
+            },
         };
-        self.reports.send(report).await.is_err().then_some(Ended::Unheard)
+        self.say(report).await
+    }
+
+    async fn say(&self, report: Report) -> Option<Ended> {
+        (!self.report(report).await).then_some(Ended::Unheard)
+    }
+
+    /// False if nobody listens. A listener that takes nothing more cannot keep the station from stopping.
+    async fn report(&self, report: Report) -> bool {
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            sent = self.reports.send(report) => sent.is_ok(),
+            () = told_to_stop(&mut shutdown) => true,
+        }
     }
 }

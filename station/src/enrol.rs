@@ -71,7 +71,7 @@ where
         reply.site,
         enrolment.station_name,
         reply.certificates.into_iter().map(|bytes| bytes.0).collect(),
-        &public_key,
+        (&public_key, &hpke_key),
         protection,
     )
     .map_err(EnrolError::Identity)?;

@@ -16,6 +16,9 @@ pub struct Outcome {
     pub refusal: Option<&'static str>,
 }
 
+/// No code on a container has as many elements; with more, the operation might not fit its entry.
+const MOST_ELEMENTS: usize = 100;
+
 /// Decides on one scan. `now` is effective now; a code's short dates are read in the site's zone.
 #[must_use]
 pub fn decide(
@@ -27,6 +30,10 @@ pub fn decide(
 ) -> Outcome {
     let today = snapshot.map_or_else(|| now.utc_date(), |snapshot| now.civil_date(&snapshot.zone));
     let reading = barcode::read(raw, today, site_codes);
+    if reading.elements.len() > MOST_ELEMENTS {
+        let body = refused(raw, device, &Reading { elements: Vec::new(), ..reading }, None, "scan_too_long");
+        return Outcome { body, refusal: Some("scan_too_long") };
+    }
     let decision = lot::decide(&reading, snapshot, now);
     match (decision.lot, decision.refusal) {
         (Some(lot), None) => Outcome { body: accepted(raw, device, &reading, lot), refusal: None },
@@ -162,6 +169,12 @@ mod tests {
         let scan = "]C1010401234567890110L1";
         assert_eq!(code(scan, "2026-12-31T22:59:59.000Z"), None, "still the 31st in Berlin");
         assert_eq!(code(scan, "2026-12-31T23:00:00.000Z"), Some("lot_expired"));
+    }
+
+    #[test]
+    fn a_code_of_endless_elements_is_refused_and_still_fits_an_operation() {
+        let scan = format!("]d20104012345678901{}", "10A\u{1d}".repeat(1_700));
+        assert_eq!(code(&scan, NOON), Some("scan_too_long"));
     }
 
     #[test]

@@ -66,6 +66,11 @@ impl SyncHandle {
     ) -> Result<(Self, Runner<C>), QueueError> {
         let site = queue.identity().site.id;
         let stored = queue.page().await?;
+        // Where the feed stands is known even if this program cannot read the page: the next one repairs it.
+        let feed = stored.as_ref().map_or_else(
+            || FeedState::start(site),
+            |stored| FeedState { cursor: stored.mark.cursor, hash: stored.mark.hash },
+        );
         let read = stored.and_then(|stored| {
             let PageMark { cursor, hash, .. } = stored.mark;
             let snapshot = Snapshot::read(&stored.page, cursor, hash)
@@ -73,10 +78,6 @@ impl SyncHandle {
                 .ok()?;
             Some(Reference { snapshot: Arc::new(snapshot), mark: stored.mark })
         });
-        let feed = read.as_ref().map_or_else(
-            || FeedState::start(site),
-            |known| FeedState { cursor: known.mark.cursor, hash: known.mark.hash },
-        );
         let engine = Engine::new(settings, feed.cursor, seed, queue.clock().mono_ms);
         let (wakes, woken) = mpsc::unbounded_channel();
         let (paused, pauses) = watch::channel(false);
@@ -196,6 +197,9 @@ fn publish(status: &watch::Sender<SyncStatus>, engine: &Engine, wall: Timestamp)
         if shown.engine.last_contact != engine.last_contact {
             shown.last_contact_at = Some(wall);
         }
+        if shown.engine.stuck != engine.stuck || shown.engine.alarm != engine.alarm {
+            tracing::error!(stuck = ?engine.stuck, alarm = ?engine.alarm, "sync.needs_a_person");
+        }
         if shown.engine.failure != engine.failure {
             tracing::info!(link = ?engine.link, failure = ?engine.failure, "sync.link");
         }
@@ -303,8 +307,14 @@ where
         // An answer that names an entry which is not ours is a contradiction, whatever its receipt says.
         if let Some(proof) = proof.filter(|_| held) {
             let settlement = Settlement { receipt: proof.receipt, verdicts: proof.verdicts };
-            let settled = self.queue.settle(settlement).await.map_err(unsettled)?;
-            tracing::debug!(newly = settled.newly, exceptions = settled.exceptions, "queue.settled");
+            match self.queue.settle(settlement).await {
+                Ok(settled) => {
+                    tracing::debug!(newly = settled.newly, exceptions = settled.exceptions, "queue.settled");
+                }
+                // A queue that cannot be written is emptied all the same; a later receipt settles this, too.
+                Err(SettleError::Queue(error)) => tracing::error!(%error, "queue.unsettled"),
+                Err(error) => return Err(unsettled(error)),
+            }
         }
         Ok(Reply::Pushed { sent, through, held, stopped: reply.stopped })
     }

@@ -8,6 +8,8 @@
 
 mod queue_rig;
 
+use lotgate_sync::queue::{Identity, IdentityError};
+use lotgate_sync::secure::{Secure, SystemRandom};
 use queue_rig::{Rig, scan};
 
 async fn filled(count: u64) -> Rig {
@@ -18,6 +20,22 @@ async fn filled(count: u64) -> Rig {
     }
     queue.close().await.unwrap();
     rig
+}
+
+#[test]
+fn a_certificate_with_another_sealing_key_is_refused() {
+    let rig = Rig::new();
+    let secure = Secure::prepare(rig.places(), &SystemRandom).unwrap();
+    let keys = secure.station_keys();
+    let verify = |hpke| {
+        let certificates = rig.tenant.certificates(rig.station, keys.public(), hpke);
+        let fingerprint = rig.tenant.root.public().fingerprint();
+        let (site, name) = (rig.tenant.site.clone(), "Dispensary 1".to_owned());
+        let own = (&keys.public(), &keys.hpke_public());
+        Identity::verify(rig.tenant.id, fingerprint, site, name, certificates, own, secure.protection())
+    };
+    assert!(verify(keys.hpke_public()).is_ok());
+    assert!(matches!(verify(keys.public()), Err(IdentityError::HpkeKey)), "sealed to it, another could open");
 }
 
 #[tokio::test]

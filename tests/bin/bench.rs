@@ -82,7 +82,7 @@ async fn scan_to_commit(plant: &Plant) -> Result<()> {
     let _scanner = SerialScanner::start(binding, Timing::default(), sink)?;
     let site_codes = SitePatterns::default();
     let random = Arc::new(SystemRandom);
-    tokio::spawn(Station { queue, site_codes, reference, random, devices, reports }.run(stopped));
+    tokio::spawn(Station { queue, site_codes, reference, random, devices, reports, shutdown: stopped }.run());
 
     let floor_file = machine.dir.join("floor");
     std::fs::write(&floor_file, vec![0u8; 4 << 20])?;

@@ -258,7 +258,7 @@ fn a_port_taken_by_another_program_is_said_so_and_used_when_it_is_free() -> Resu
         Ok(events.try_iter().any(|e| e.kind == DeviceEventKind::State(DeviceState::Ready)).then_some(()))
     })?;
     station.start()?;
-    station.wait_said("\"busy_device\"")?;
+    station.wait_said("busy_device")?;
     other.stop();
     station.scanner.scan(&lot_scan("L-0001"))?;
     station.wait_confirmed(1)?;

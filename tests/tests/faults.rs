@@ -1,7 +1,7 @@
 //! A hostile network: lost replies, cut requests, a cloud that goes and comes. Nothing is lost or doubled.
 
 use anyhow::Result;
-use lotgate_tests::plant::{Plant, lot_scan};
+use lotgate_tests::plant::{Plant, Station, lot_scan};
 use lotgate_tests::programs::wait_for;
 use serde_json::json;
 use std::collections::HashSet;
@@ -14,10 +14,8 @@ fn assert_once_and_in_order(held: &[String], confirmed: &[String]) {
     assert_eq!(in_order, confirmed.iter().collect::<Vec<_>>(), "every confirmed one, in order");
 }
 
-/// The cloud commits, the reply is lost, the station pushes again: success, same rows.
-#[test]
-fn lost_replies_double_nothing() -> Result<()> {
-    let mut plant = Plant::new("lost_replies")?;
+/// A station with forty scans that the cloud has not seen, the cable being out.
+fn with_forty_waiting(plant: &mut Plant) -> Result<Station> {
     let mut station = plant.station("dispense-1")?;
     station.start()?;
     station.wait_settled()?;
@@ -26,36 +24,36 @@ fn lost_replies_double_nothing() -> Result<()> {
         station.scanner.scan(&lot_scan(&format!("L-0001\x1d21S{n}")))?;
     }
     station.wait_confirmed(40)?;
-    plant.network.lose_replies(3);
+    Ok(station)
+}
+
+/// Puts the cable in and sees everything settled, once and in order, with `faults` on the way.
+fn drains_through(plant: &mut Plant, mut station: Station, faults: u64) -> Result<()> {
     plant.network.restore()?;
     station.wait_settled()?;
-    assert_eq!(plant.network.faults_done(), 3, "three replies were lost");
+    assert_eq!(plant.network.faults_done(), faults, "the faults took place");
     assert_once_and_in_order(&plant.entry_hashes(&station.id()?)?, &station.confirmed_hashes());
     let (code, said) = station.stop()?;
     assert_eq!(code, Some(0), "{said}");
     Ok(())
 }
 
-/// Requests cut in the middle of the body leave nothing half done.
+/// The cloud commits, the reply is lost, the station pushes again: success, same rows.
+#[test]
+fn lost_replies_double_nothing() -> Result<()> {
+    let mut plant = Plant::new("lost_replies")?;
+    let station = with_forty_waiting(&mut plant)?;
+    plant.network.lose_replies(3);
+    drains_through(&mut plant, station, 3)
+}
+
+/// Pushes cut on their way leave nothing half done.
 #[test]
 fn cut_requests_leave_nothing_half_done() -> Result<()> {
     let mut plant = Plant::new("cut_requests")?;
-    let mut station = plant.station("dispense-1")?;
-    station.start()?;
-    station.wait_settled()?;
-    plant.network.cut();
-    for n in 0..40 {
-        station.scanner.scan(&lot_scan(&format!("L-0001\x1d21S{n}")))?;
-    }
-    station.wait_confirmed(40)?;
+    let station = with_forty_waiting(&mut plant)?;
     plant.network.cut_requests(3, 2_500);
-    plant.network.restore()?;
-    station.wait_settled()?;
-    assert_eq!(plant.network.faults_done(), 3, "three requests were cut");
-    assert_once_and_in_order(&plant.entry_hashes(&station.id()?)?, &station.confirmed_hashes());
-    let (code, said) = station.stop()?;
-    assert_eq!(code, Some(0), "{said}");
-    Ok(())
+    drains_through(&mut plant, station, 3)
 }
 
 /// The cloud is stopped and started again: the station drains by itself, and goes on.

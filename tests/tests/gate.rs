@@ -10,6 +10,8 @@
 
 #[path = "gate/plant.rs"]
 mod plant;
+#[path = "gate/turns.rs"]
+mod turns;
 
 use axum::http::StatusCode;
 use lotgate_cloud::enrol::REPEAT_MS;
@@ -254,6 +256,7 @@ async fn every_good_request_writes_one_audit_row_with_its_change() {
                 assert_eq!(next.as_deref(), Some(plant.station.head().hash.0.as_slice()), "the last entry");
                 let detail: Value = serde_json::from_str(&row.get::<_, String>("detail")).unwrap();
                 assert_eq!((&detail["count"], &detail["through"]), (&json!(4), &json!(4)), "{detail}");
+                assert_eq!(detail["evidence"], Value::Null, "{detail}");
             }
         }
     }
@@ -262,6 +265,49 @@ async fn every_good_request_writes_one_audit_row_with_its_change() {
         2,
         "only the two enrolments without HTTP have no address"
     );
+}
+
+#[tokio::test]
+async fn the_audit_row_of_a_push_is_about_the_epoch_that_was_pushed_and_names_evidence() {
+    let mut plant = Plant::new("audit_push").await;
+    let session = Session::of_station(Arc::clone(&plant.cloud), plant.tenant, plant.station.id);
+    let certificate = plant.station.certificate;
+    let at = |plant: &Plant, seq| plant.station.after(seq).hash;
+    let (held, head) = (at(&plant, 2), at(&plant, 4));
+    let rest = plant.station.push(2, 4);
+    let mut fork = plant.station.entries[..1].to_vec();
+    session.push(plant.station.push(0, 2)).await.unwrap();
+
+    let whole = (plant.station.epoch, plant.station.after(0), plant.station.after(1));
+    plant.station.entries.truncate(1);
+    plant.station.append_scan("A", "other branch");
+    let branch = at(&plant, 2);
+    fork.push(plant.station.entries[1].clone());
+    plant.station.open_epoch(0xcc);
+    let newer = plant.station.push_all();
+    let opened = plant.station.head().hash;
+
+    let mut rows = Vec::new();
+    for (why, push, prior, next, evidence) in [
+        ("a new epoch", newer, certificate, opened, None),
+        ("the rest of the old one", rest.clone(), held, head, None),
+        ("the same again", rest, head, head, None),
+        ("a fork", push_of(whole.0, whole.1, &fork), head, head, Some(branch)),
+        ("only a fork", push_of(whole.0, whole.2, &fork[1..]), head, head, Some(branch)),
+    ] {
+        plant.clock.fetch_add(1, Ordering::SeqCst);
+        session.push(push).await.unwrap();
+        rows.push((why, prior, next, evidence));
+    }
+    let query = "SELECT prior_hash, next_hash, detail->>'evidence' FROM audit
+        WHERE action = 'operations.pushed' ORDER BY at, id OFFSET 1";
+    let told = plant.superuser.query(query, &[]).await.unwrap();
+    assert_eq!(told.len(), rows.len());
+    for ((why, prior, next, evidence), row) in rows.into_iter().zip(told) {
+        assert_eq!(row.get::<_, &[u8]>(0), prior.0.as_slice(), "{why}: before");
+        assert_eq!(row.get::<_, &[u8]>(1), next.0.as_slice(), "{why}: after");
+        assert_eq!(row.get::<_, Option<String>>(2), evidence.map(|hash| hash.to_string()), "{why}: evidence");
+    }
 }
 
 #[tokio::test]
@@ -373,52 +419,6 @@ async fn a_token_enrols_one_station_and_gives_the_same_answer_to_it_for_a_day() 
     plant.clock.fetch_add(MINUTE_MS + 1, Ordering::SeqCst);
     let late = serde_json::to_value(enrol_request(&late, 9)).unwrap();
     plant.assert_rejected(&Sent::enrolment(&late), "token_expired", "a minute too late").await;
-}
-
-#[tokio::test]
-async fn of_many_keys_with_one_token_at_once_one_is_enrolled() {
-    let plant = Plant::new("race").await;
-    let token = plant.token(MINUTE_MS).await;
-    let address = plant.address;
-    let asked: Vec<_> = (30..38)
-        .map(|seed| {
-            let request = Sent::enrolment(&serde_json::to_value(enrol_request(&token, seed)).unwrap());
-            tokio::spawn(async move { request.send(address).await.code() })
-        })
-        .collect();
-    let mut codes = Vec::new();
-    for reply in asked {
-        codes.push(reply.await.unwrap());
-    }
-    codes.sort();
-    assert_eq!(codes[0], "ok");
-    assert!(codes[1..].iter().all(|code| code == "token_used"), "{codes:?}");
-}
-
-#[tokio::test]
-async fn pushes_of_one_station_at_once_take_turns_and_give_every_entry_once() {
-    let mut plant = Plant::new("turns").await;
-    for number in 0..60 {
-        plant.station.append_scan("A", &format!("L{number}"));
-    }
-    let (address, mut pushes) = (plant.address, Vec::new());
-    for _ in 0..6 {
-        let request = plant.attempt(ROUTES[2]).sign();
-        pushes.push(tokio::spawn(async move { request.send(address).await }));
-    }
-    let mut first_indexes = 0;
-    for push in pushes {
-        let reply = push.await.unwrap();
-        let reply: PushReply = serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"));
-        assert_eq!(reply.accepted_through.seq, 64);
-        assert_eq!(reply.verdicts.len(), 1, "the verdicts of all that it touches");
-        first_indexes += usize::from(reply.first_index.is_some());
-    }
-    assert_eq!(first_indexes, 1, "one of them brought something");
-    assert_eq!(plant.number("SELECT count(*) FROM entry").await, 64);
-    assert_eq!(plant.number("SELECT count(*) FROM leaf WHERE kind = 'operation'").await, 64);
-    let holes = "SELECT max(index) + 1 - count(*) FROM leaf GROUP BY tenant_id ORDER BY 1 DESC LIMIT 1";
-    assert_eq!(plant.number(holes).await, 0, "no log has a hole");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 use lotgate_cloud::crypto::{MasterKey, SealedFor};
 use lotgate_cloud::gate::{self, Caller};
 use lotgate_cloud::nonce::NonceKeys;
+use lotgate_cloud::push::touched;
 use lotgate_cloud::reference::ImportReference;
 use lotgate_cloud::session::Session;
 use lotgate_cloud::store::PgStore;
@@ -65,6 +66,13 @@ impl Answer {
         }
     }
 
+    fn verdicts(&self) -> &[Vec<u8>] {
+        match self {
+            Self::Taken { verdicts, .. } => verdicts,
+            Self::HeadMismatch => panic!("head mismatch"),
+        }
+    }
+
     fn receipt(&self) -> &[u8] {
         match self {
             Self::Taken { receipt: Some(receipt), .. } => receipt,
@@ -95,7 +103,7 @@ where
     let receipt = ledger::receipt(store, &authority, station, &ingested.through, applied.as_ref(), now)
         .await
         .expect("receipt");
-    let (first, last) = (request.header.after.seq + 1, request.header.after.seq + request.header.count);
+    let (first, last) = touched(&request.header, ingested.stopped);
     Answer::Taken {
         through: ingested.through,
         first_index: applied.map(|applied| applied.first_index),
@@ -323,6 +331,15 @@ async fn in_order_split_differently_and_twice_gives_every_entry_once() {
     }
     let first = both.push(0, &station.push(0, 7)).await;
     assert_eq!(both.push(0, &station.push(0, 7)).await, no_index(&first), "a lost reply is asked for again");
+    let nothing = both.push(0, &station.push(3, 3)).await;
+    assert_eq!((nothing.through(), nothing.verdicts().len()), (7, 0), "no entries, within a verdict batch");
+    let skipping = push_of(station.epoch, station.after(3), &[station.entries[6].clone()]);
+    let nothing = both.push(0, &skipping).await;
+    assert_eq!(
+        (nothing.stopped(), nothing.verdicts().len()),
+        (Some((4, StopCode::BrokenChain)), 0),
+        "at its first"
+    );
     for (from, to, through) in [(5, 12, 12), (7, 9, 12), (0, 20, 20), (20, 20, 20), (19, 41, 41), (0, 41, 41)]
     {
         let answer = both.push(0, &station.push(from, to)).await;

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use lotgate_cloud::config::Config;
+use lotgate_cloud::crypto::SealError;
 use lotgate_cloud::error::{Rejection, chain};
 use lotgate_cloud::gate::{self, Caller, Work};
 use lotgate_cloud::reference::ImportReference;
@@ -295,6 +296,7 @@ async fn pass<W: Work>(cloud: &Arc<Cloud>, tenant: TenantId, work: W) -> Result<
     passed.map_err(|rejection| {
         let code = match rejection {
             Rejection::Missing(_) => "not_found",
+            Rejection::Seal(SealError::OtherMaster) => "master_key_changed",
             _ => rejection.problem().code.as_str(),
         };
         anyhow::Error::new(rejection).context(code)

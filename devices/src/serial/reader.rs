@@ -126,7 +126,7 @@ impl<S: EventSink> Reader<'_, S> {
             let kind = match decoded {
                 Decoded::Frame(bytes) => DeviceEventKind::Scanned(bytes),
                 Decoded::Fault(fault) => {
-                    tracing::warn!(device.id = self.device.id, code = fault.code(), "device fault");
+                    tracing::debug!(device.id = self.device.id, code = fault.code(), "device fault");
                     DeviceEventKind::Fault(fault)
                 }
             };
@@ -143,7 +143,7 @@ impl<S: EventSink> Reader<'_, S> {
             return;
         }
         self.state = state;
-        tracing::info!(device.id = self.device.id, state = state.code(), "device state");
+        tracing::debug!(device.id = self.device.id, state = state.code(), "device state");
         self.outbox.put(&self.device, DeviceEventKind::State(state));
         self.show(0);
     }

@@ -15,8 +15,12 @@ use serde_json::json;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing_subscriber::EnvFilter;
+
+/// How long a stopping agent waits for its last lines to be read.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Arguments {
@@ -54,9 +58,8 @@ pub(super) fn run(site: Site, arguments: Arguments) -> Result<ExitCode, Failure>
     let ended = runtime.block_on(work(site, arguments, queue.clone(), cloud))?;
     match ended {
         Ended::Shutdown | Ended::Unheard => Ok(ExitCode::SUCCESS),
-        Ended::QueueStopped => {
-            let reason = queue.state().borrow().stopped;
-            let code = reason.map_or("queue_closed", |reason| reason.code());
+        Ended::QueueStopped(reason) => {
+            let code = reason.map_or("closed", |reason| reason.code());
             Err(Failure::new(Exit::Queue, code, ""))
         }
     }
@@ -85,15 +88,22 @@ async fn work(site: Site, arguments: Arguments, queue: Queue, cloud: HttpCloud) 
         random: Arc::new(SystemRandom),
         devices,
         reports,
+        shutdown: stopped.clone(),
     };
-    let actor = tokio::spawn(station.run(stopped.clone()));
-    let printer = tokio::spawn(print(told, arguments.events));
+    let actor = tokio::spawn(station.run());
+    let (printed, all_printed) = oneshot::channel();
+    // A thread of its own: whoever reads standard output may be slow, or gone without closing it.
+    std::thread::spawn(move || {
+        print(told, arguments.events);
+        let _ = printed.send(());
+    });
     let signal = tokio::spawn(wait_for_signal(stop.clone(), stopped));
-    let ended = actor.await.unwrap_or(Ended::QueueStopped);
+    let ended = actor.await.unwrap_or(Ended::QueueStopped(None));
     let _ = stop.send(true);
     drop(scanners);
-    let _ = (printer.await, engine.await, signal.await);
+    let _ = (engine.await, signal.await);
     queue.close().await?;
+    let _ = tokio::time::timeout(LAST_LINES, all_printed).await;
     Ok(ended)
 }
 
@@ -116,14 +126,26 @@ fn start_scanners(
 
 /// Prints what the station reports. A line that cannot be written ends the printing, never the station's
 /// promise: the operation is durable already.
-async fn print(mut told: mpsc::Receiver<Report>, mut events: bool) {
-    while let Some(report) = told.recv().await {
-        if let Report::Device(device, state) = &report
-            && *state != DeviceState::Ready
-        {
-            tracing::warn!(device.id = device.id, text = language().text(state.code()), "device.not_ready");
-        }
-        let Report::Committed { appended, .. } = report else { continue };
+fn print(mut told: mpsc::Receiver<Report>, mut events: bool) {
+    while let Some(report) = told.blocking_recv() {
+        let appended = match report {
+            Report::Committed { appended, .. } => appended,
+            Report::Device(device, DeviceState::Ready) => {
+                tracing::info!(device.id = device.id, "device.ready");
+                continue;
+            }
+            Report::Device(device, state) => {
+                let (code, text) = (state.code(), language().text(state.code()));
+                tracing::warn!(device.id = device.id, code, text, "device.not_ready");
+                continue;
+            }
+            Report::Fault(device, fault) => {
+                let (code, text) = (fault.code(), language().text(fault.code()));
+                tracing::warn!(device.id = device.id, code, text, "device.fault");
+                continue;
+            }
+            Report::Repeated { .. } | Report::NotKept(_) => continue,
+        };
         tracing::debug!(operation.id = %appended.id, operation.seq = appended.seq, "operation.committed");
         if events {
             let mut out = std::io::stdout().lock();

@@ -110,7 +110,8 @@ fn check_queue(site: &Site, secure: &Secure) -> Vec<Check> {
 fn running_agent(site: &Site) -> Option<String> {
     let pid = std::fs::read_to_string(site.places.data.join("lock.pid")).ok()?;
     let pid = pid.trim().to_owned();
-    std::path::Path::new("/proc").join(&pid).exists().then_some(pid)
+    let running = std::fs::read_link(std::path::Path::new("/proc").join(&pid).join("exe")).ok();
+    running.filter(|program| std::env::current_exe().is_ok_and(|own| own == *program)).map(|_| pid)
 }
 
 fn check_cloud(site: &Site, keys: RequestKeys, view: &QueueView) -> Vec<Check> {

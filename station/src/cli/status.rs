@@ -55,7 +55,6 @@ fn describe(site: &Site, identity: &Identity, state: &QueueState) -> Value {
             "oldest_wall": state.oldest_wall,
             "sent_through": state.sent_through,
             "settled_through": state.settled_through,
-            "stopped": state.stopped,
         },
         "reference": state.page.as_ref().map(|page| json!({"cursor": page.cursor, "hash": page.hash, "time": page.time})),
         "last_server_time": state.clock.server.as_ref().map(|server| server.time),

@@ -166,7 +166,9 @@ pub(super) fn position_of(
     if point.seq == 0 {
         return Ok(is_certificate.then_some(epoch.first_position.saturating_sub(1)));
     }
-    let Some(position) = epoch.position(point.seq) else { return Ok(None) };
+    // A seq that no column can hold is nobody's, whoever names it.
+    let position = epoch.position(point.seq).filter(|position| i64::try_from(*position).is_ok());
+    let Some(position) = position else { return Ok(None) };
     let after_end = epochs.iter().any(|later| later.epoch.n > wanted.n && later.first_position <= position);
     let hash = rows::hash_at(connection, position)?;
     Ok((!after_end && hash == Some(point.hash)).then_some(position))

@@ -166,7 +166,7 @@ pub enum OpenError {
     Setting(&'static str),
     /// The first operation could not be written.
     #[error("the first operation could not be written")]
-    Write(#[source] WriteError),
+    Write(#[source] Arc<WriteError>),
     /// No random bytes.
     #[error("the system gives no random bytes")]
     Random(#[from] RandomError),

@@ -1,7 +1,7 @@
 //! Who the station is: what enrolment gave it, verified from the root fingerprint down.
 
 use super::error::{OpenError, StorageError};
-use crate::secure::KeyProtection;
+use crate::secure::{KeyProtection, StationKeys};
 use lotgate_domain::certificate::{Certificate, Trust, TrustError};
 use lotgate_domain::entry::Frame;
 use lotgate_domain::ids::{Hash, PublicKey, StationId, TenantId};
@@ -39,6 +39,9 @@ pub enum IdentityError {
     /// The certificates do not verify from the fingerprint down.
     #[error("the certificates do not verify")]
     Trust(#[from] TrustError),
+    /// The certificate names another X25519 key than the station's: what is sealed to it, another could open.
+    #[error("the station is certified with another sealing key")]
+    HpkeKey,
     /// The station is certified for another site than was named.
     #[error("the station is certified for another site")]
     Site,
@@ -46,7 +49,7 @@ pub enum IdentityError {
 
 impl Identity {
     /// Verifies `certificates` (frames) from the fingerprint of the tenant's root key down to the certificate
-    /// of the station with `public_key`.
+    /// of the station with `keys`, its Ed25519 and its X25519 public key.
     ///
     /// # Errors
     /// [`IdentityError`].
@@ -56,11 +59,15 @@ impl Identity {
         site: Site,
         station_name: String,
         certificates: Vec<Vec<u8>>,
-        public_key: &PublicKey,
+        keys: (&PublicKey, &PublicKey),
         key_protection: KeyProtection,
     ) -> Result<Self, IdentityError> {
         let trust = Trust::establish(tenant, root_fingerprint, &certificates)?;
+        let (public_key, hpke_key) = keys;
         let (station, certificate) = trust.station_certificate(&certificates, public_key)?;
+        if certificate.value.hpke_key != Some(*hpke_key) {
+            return Err(IdentityError::HpkeKey);
+        }
         if certificate.value.subject.site != Some(site.id) {
             return Err(IdentityError::Site);
         }
@@ -118,7 +125,7 @@ struct Row {
 /// Reads the identity and verifies all of it for the station with `public_key`.
 pub(super) fn load(
     connection: &Connection,
-    public_key: &PublicKey,
+    keys: &StationKeys,
     key_protection: KeyProtection,
 ) -> Result<Identity, OpenError> {
     let row = connection
@@ -153,7 +160,7 @@ pub(super) fn load(
         site,
         row.station_name,
         split(&row.certificates).ok_or(OpenError::Foreign)?,
-        public_key,
+        (&keys.public(), &keys.hpke_public()),
         key_protection,
     )
     .map_err(|_| OpenError::Foreign)

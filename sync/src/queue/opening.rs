@@ -80,6 +80,7 @@ fn write_first(
         .compose(Draft::by_station(body, None), epoch, &genesis, 1, &clock)
         .map_err(|error| match error {
             AppendError::Random(error) => OpenError::Random(error),
+            AppendError::Invalid(error) => OpenError::Write(error),
             _ => OpenError::Foreign,
         })?;
     let appended = composed.appended;
@@ -165,7 +166,7 @@ fn check_untouched(file: &QueueFile, options: &QueueOptions) -> Result<Identity,
     let secure = &options.secure;
     let connection = file.open_to_read()?;
     let transaction = connection.unchecked_transaction().map_err(StorageError::from)?;
-    let identity = identity::load(&transaction, &secure.station_keys().public(), secure.protection())?;
+    let identity = identity::load(&transaction, secure.station_keys(), secure.protection())?;
     let standing = Standing::load(&transaction)?;
     let anchor = anchor::read(&secure.places().secure, Some(identity.station))?;
     check::check_anchor(&transaction, &identity, &standing, anchor)?;

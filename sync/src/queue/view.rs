@@ -59,8 +59,7 @@ impl QueueView {
             return Err(missing(secure));
         }
         let connection = file.open_to_read()?;
-        let key = secure.station_keys().public();
-        let identity = identity::load(&connection, &key, secure.protection())?;
+        let identity = identity::load(&connection, secure.station_keys(), secure.protection())?;
         Ok(Self { connection, identity, secure_dir: places.secure.clone() })
     }
 

@@ -90,7 +90,9 @@ impl Writer {
     pub(super) fn run(mut self, commands: &mpsc::Receiver<Command>) {
         let closed = self.work(commands);
         self.reader.replace(Slot::Closed);
-        if let Some(connection) = self.connection.take() {
+        // A damaged file stays as it was found.
+        let in_order = self.stopped != Some(StopReason::Damaged);
+        if let Some(connection) = self.connection.take().filter(|_| in_order) {
             let kept = standing::store_clock(&connection, &self.standing.clock, self.standing.position);
             if let Err(error) = kept.and_then(|()| checkpoint(&connection, "TRUNCATE").map(|_| ())) {
                 tracing::warn!(%error, "the queue's log could not be folded in; the next start does it");
@@ -227,7 +229,13 @@ impl Writer {
     fn answers_after(&mut self, failure: GroupFailure, waiting: usize) -> Vec<Result<Appended, AppendError>> {
         let GroupFailure { error, at_commit, composed } = failure;
         self.fail(&error);
-        let known = self.connection.is_some();
+        // A page whose fsync failed can be read back and still never reach the disk: what is found counts only
+        // once it was folded into the file and synced there.
+        let found = at_commit && composed.iter().flatten().any(|appended| self.holds(appended));
+        let known = self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| !found || matches!(checkpoint(connection, "TRUNCATE"), Ok(true)));
         if !known && at_commit {
             self.stopped = Some(StopReason::UnknownOutcome);
             self.publish();
@@ -360,7 +368,7 @@ impl Writer {
     /// Folds the log into the file while nobody waits; after that it is used again from its beginning.
     fn checkpoint_if_due(&mut self, idle: bool) {
         let limit = if idle { CHECKPOINT_PAGES } else { CHECKPOINT_PAGES_BUSY };
-        if self.dirty_pages < limit {
+        if self.dirty_pages < limit || self.stopped == Some(StopReason::Damaged) {
             return;
         }
         let Some(connection) = &self.connection else { return };

@@ -205,7 +205,7 @@ impl Rig {
             self.tenant.site.clone(),
             "Dispensary 1".to_owned(),
             certificates,
-            &keys.public(),
+            (&keys.public(), &keys.hpke_public()),
             secure.protection(),
         )
         .unwrap()

@@ -1,0 +1,83 @@
+//! What the station's actor tells, and when: nothing of an operation before it is durable.
+
+use anyhow::{Context as _, Result};
+use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceInfo, Role, Transport};
+use lotgate_domain::barcode::SitePatterns;
+use lotgate_domain::ids::{BootId, Hash};
+use lotgate_domain::operation::Program;
+use lotgate_station::actor::{Ended, Report, Station};
+use lotgate_sync::clock::SystemClock;
+use lotgate_sync::queue::{Queue, QueueOptions};
+use lotgate_sync::secure::{Places, Secure, SystemRandom};
+use lotgate_tests::plant::{Plant, lot_scan};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
+
+fn scanned(raw: &[u8]) -> DeviceEvent {
+    let device = DeviceInfo {
+        role: Role::Scanner,
+        transport: Transport::Serial,
+        id: "scanner".to_owned(),
+        simulated: true,
+    };
+    DeviceEvent { device, at_mono: Instant::now(), kind: DeviceEventKind::Scanned(raw.to_vec()) }
+}
+
+fn open(plant: &Plant) -> Result<Queue> {
+    let station = plant.station("s")?;
+    Ok(Queue::open(QueueOptions {
+        secure: Secure::open(Places::new(station.dir.join("data"), None, None))?,
+        clock: Arc::new(SystemClock::new(BootId::from_parts(0, &[0; 10]))),
+        random: Arc::new(SystemRandom),
+        program: Program { version: "test".into(), build: "test".into(), config_sha256: Hash::ZERO },
+    })?)
+}
+
+#[test]
+fn a_repetition_is_told_after_the_refusal_that_it_repeats() -> Result<()> {
+    let plant = Plant::new("actor")?;
+    let queue = open(&plant)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let told: Vec<Report> = runtime.block_on(async {
+        let (events, devices) = mpsc::channel(64);
+        let (reports, mut heard) = mpsc::channel(64);
+        let (stop, shutdown) = watch::channel(false);
+        let (_reference, reference) = watch::channel(None);
+        // Both lie in the channel before the first can have been committed.
+        for scan in [lot_scan("L-0001"), lot_scan("L-0001"), lot_scan("L-0002")] {
+            events.send(scanned(&scan)).await?;
+        }
+        let station = Station {
+            queue: queue.clone(),
+            site_codes: SitePatterns::default(),
+            reference,
+            random: Arc::new(SystemRandom),
+            devices,
+            reports,
+            shutdown,
+        };
+        let actor = tokio::spawn(station.run());
+        let mut told = Vec::new();
+        while told.len() < 4 {
+            told.push(heard.recv().await.context("the actor ended")?);
+        }
+        stop.send(true)?;
+        assert_eq!(actor.await?, Ended::Shutdown);
+        anyhow::Ok(told)
+    })?;
+    let [
+        Report::Committed { appended: first, refusal: Some("no_reference_data") },
+        Report::Repeated { of },
+        Report::Committed { appended: repeated, refusal: None },
+        Report::Committed { appended: other, refusal: Some("no_reference_data") },
+    ] = &told[..]
+    else {
+        panic!("refused, repeated, told of the repetition, refused: {told:?}");
+    };
+    assert_eq!(*of, first.id, "answered from the operation that is durable");
+    assert_eq!((repeated.kind, other.kind), ("scan.repeated", "scan.refused"));
+    assert_eq!(other.seq, first.seq + 2, "in the order of the scans");
+    runtime.block_on(queue.close())?;
+    Ok(())
+}
