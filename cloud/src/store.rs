@@ -318,7 +318,6 @@ fn hash(row: &Row, column: &'static str) -> Result<Hash, DatabaseError> {
 
 const fn stop_code_text(code: StopCode) -> &'static str {
     match code {
-        StopCode::BadFrame => "bad_frame",
         StopCode::BadSignature => "bad_signature",
         StopCode::BrokenChain => "broken_chain",
         StopCode::Forked => "forked",

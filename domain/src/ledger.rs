@@ -13,7 +13,7 @@ pub mod verdict;
 use crate::chain::Head;
 use crate::entry::Frame;
 use crate::ids::{Epoch, Hash, KeyId, OperationId, PublicKey, SiteId, StationId, TenantId};
-use crate::operation::{Content, ReadEntry};
+use crate::operation::ReadEntry;
 use crate::protocol::push::PushHeader;
 use crate::protocol::{StopCode, Stopped};
 use crate::signature::KeyPair;
@@ -463,11 +463,5 @@ impl StoredEntry {
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.entry.header.body.kind
-    }
-
-    /// Whether this program understands all of it.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        matches!(self.entry.content, Content::Known(_))
     }
 }

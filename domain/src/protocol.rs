@@ -170,8 +170,6 @@ impl HeadReply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCode {
-    /// Bytes that are no entry.
-    BadFrame,
     /// The station's signature does not verify.
     BadSignature,
     /// The envelope cannot be read, names somebody else, or does not follow.
@@ -182,7 +180,7 @@ pub enum StopCode {
 
 impl StopCode {
     /// Every code.
-    pub const ALL: [Self; 4] = [Self::BadFrame, Self::BadSignature, Self::BrokenChain, Self::Forked];
+    pub const ALL: [Self; 3] = [Self::BadSignature, Self::BrokenChain, Self::Forked];
 }
 
 /// Where a push ended early.

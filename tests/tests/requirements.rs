@@ -65,7 +65,12 @@ fn has_test(source: &str, name: &str) -> bool {
             .iter()
             .rev()
             .take_while(|line| line.starts_with("#[") || line.starts_with("///"))
-            .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+            // An ignored test proves nothing, wherever its attribute stands.
+            .try_fold(false, |test, line| {
+                let attribute = line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+                (!line.starts_with("#[ignore")).then_some(test || attribute)
+            })
+            .unwrap_or(false)
     })
 }
 
@@ -81,10 +86,11 @@ fn a_delivered_requirement_without_a_test_is_found() {
 
 #[test]
 fn a_misnamed_test_is_found() {
-    let source = "    #[test]\n    /// Why.\n    fn it_holds() {\n#[tokio::test(start_paused = true)]\nasync fn it_waits() {\nfn helper() {";
+    let source = "    #[test]\n    /// Why.\n    fn it_holds() {\n#[tokio::test(start_paused = true)]\nasync fn it_waits() {\nfn helper() {\n#[test]\n#[ignore]\nfn it_sleeps() {";
     assert!(has_test(source, "it_holds") && has_test(source, "it_waits"));
     assert!(!has_test(source, "it_hold"), "a name cut short");
     assert!(!has_test(source, "helper"), "no test");
+    assert!(!has_test(source, "it_sleeps"), "never run");
 }
 
 #[test]

@@ -158,7 +158,6 @@ fn one_code_of_two_lists_is_meant_only_where_it_means_the_same() {
     }
     let meant = [
         "already_enrolled",
-        "bad_frame",
         "bad_signature",
         "broken_chain",
         "damaged",

@@ -35,7 +35,10 @@ fn a_scan_becomes_a_row_that_nobody_can_change() -> Result<()> {
         "TRUNCATE entry CASCADE",
         "SET session_replication_role = replica; DELETE FROM entry",
     ] {
-        assert!(plant.execute(change).is_err(), "even a superuser's mistake is refused: {change}");
+        let refused = plant.execute(change).expect_err(change);
+        let state = refused.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.code().cloned());
+        let state = state.as_ref().map(tokio_postgres::error::SqlState::code);
+        assert_eq!(state, Some("LG001"), "even a superuser's mistake is refused by the trigger: {change}");
     }
     assert!(plant.entry_hashes(&id)?.iter().any(|held| held == hash), "the row is still there");
 
