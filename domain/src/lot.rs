@@ -5,11 +5,16 @@ use crate::reference::{Lot, LotStatus, Snapshot};
 use crate::time::Timestamp;
 use jiff::civil::Date;
 
+/// The most elements of a code that is looked at.
+pub const MOST_ELEMENTS: usize = 100;
+
 /// Why the station refuses a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScanRefusal {
     /// The code itself is not right or not certain.
     Barcode(ErrorCode),
+    /// It has more elements than any code on a container; with them, its operation might not fit an entry.
+    TooManyElements,
     /// No reference data has been pulled yet, so no lot can be known.
     NoReferenceData,
     /// No lot, or more than one, goes by this code.
@@ -27,8 +32,9 @@ pub enum ScanRefusal {
 }
 
 impl ScanRefusal {
-    /// The refusals that are about lots, not about the code.
-    pub const ABOUT_LOTS: [Self; 7] = [
+    /// The refusals that do not come from the barcode rules.
+    pub const BESIDES_BARCODE: [Self; 8] = [
+        Self::TooManyElements,
         Self::NoReferenceData,
         Self::UnknownLot,
         Self::ExpiryMismatch,
@@ -43,6 +49,7 @@ impl ScanRefusal {
     pub fn code(self) -> &'static str {
         match self {
             Self::Barcode(code) => code.as_str(),
+            Self::TooManyElements => "too_many_elements",
             Self::NoReferenceData => "no_reference_data",
             Self::UnknownLot => "unknown_lot",
             Self::ExpiryMismatch => "expiry_mismatch",
@@ -69,6 +76,9 @@ pub fn decide<'a>(reading: &Reading, snapshot: Option<&'a Snapshot>, now: Timest
     let refused = |lot, refusal| Decision { lot, refusal: Some(refusal) };
     if let Some(error) = &reading.error {
         return refused(None, ScanRefusal::Barcode(error.code));
+    }
+    if reading.elements.len() > MOST_ELEMENTS {
+        return refused(None, ScanRefusal::TooManyElements);
     }
     let Some(snapshot) = snapshot else { return refused(None, ScanRefusal::NoReferenceData) };
     let Some(lot) = recognise(reading, snapshot) else { return refused(None, ScanRefusal::UnknownLot) };

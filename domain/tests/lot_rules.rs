@@ -200,6 +200,9 @@ fn without_reference_data_and_with_a_wrong_code_nothing_is_a_lot() {
     let wrong = gs1(&[("01", "09506000134353"), ("10", "UNIQUE")]);
     let with_data = scanned(Some(&snapshot("UTC")), &wrong, noon());
     assert_eq!(with_data, scanned(None, &wrong, noon()), "what is wrong with the code comes first");
-    assert!(ScanRefusal::ABOUT_LOTS.iter().all(|refusal| refusal.code() != with_data.1), "{with_data:?}");
+    assert!(
+        ScanRefusal::BESIDES_BARCODE.iter().all(|refusal| refusal.code() != with_data.1),
+        "{with_data:?}"
+    );
     assert_eq!(with_data.0, "");
 }

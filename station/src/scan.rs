@@ -16,9 +16,6 @@ pub struct Outcome {
     pub refusal: Option<&'static str>,
 }
 
-/// No code on a container has as many elements; with more, the operation might not fit its entry.
-const MOST_ELEMENTS: usize = 100;
-
 /// Decides on one scan. `now` is effective now; a code's short dates are read in the site's zone.
 #[must_use]
 pub fn decide(
@@ -30,10 +27,6 @@ pub fn decide(
 ) -> Outcome {
     let today = snapshot.map_or_else(|| now.utc_date(), |snapshot| now.civil_date(&snapshot.zone));
     let reading = barcode::read(raw, today, site_codes);
-    if reading.elements.len() > MOST_ELEMENTS {
-        let body = refused(raw, device, &Reading { elements: Vec::new(), ..reading }, None, "scan_too_long");
-        return Outcome { body, refusal: Some("scan_too_long") };
-    }
     let decision = lot::decide(&reading, snapshot, now);
     match (decision.lot, decision.refusal) {
         (Some(lot), None) => Outcome { body: accepted(raw, device, &reading, lot), refusal: None },
@@ -79,7 +72,11 @@ fn refused(
     })
 }
 
+/// None of those too many to fit the entry; the raw bytes hold them all.
 fn elements(reading: &Reading) -> Vec<Element> {
+    if reading.elements.len() > lot::MOST_ELEMENTS {
+        return Vec::new();
+    }
     reading.elements.iter().map(|e| Element { ai: e.ai.clone(), value: e.value.clone() }).collect()
 }
 
@@ -174,7 +171,11 @@ mod tests {
     #[test]
     fn a_code_of_endless_elements_is_refused_and_still_fits_an_operation() {
         let scan = format!("]d20104012345678901{}", "10A\u{1d}".repeat(1_700));
-        assert_eq!(code(&scan, NOON), Some("scan_too_long"));
+        assert_eq!(code(&scan, NOON), Some("too_many_elements"));
+        let now = NOON.parse().unwrap();
+        let outcome = decide(scan.as_bytes(), &device(), &SitePatterns::default(), None, now);
+        let bytes = serde_json::to_vec(&outcome.body).unwrap();
+        assert!(bytes.len() < lotgate_domain::entry::MAX_FRAME / 2, "{} bytes", bytes.len());
     }
 
     #[test]

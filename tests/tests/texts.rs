@@ -39,7 +39,7 @@ fn lists() -> Vec<(&'static str, Vec<String>)> {
     let owned = |codes: &[&str]| codes.iter().map(|code| (*code).to_owned()).collect();
     let mut lists = vec![
         ("barcode", owned(&ErrorCode::ALL.map(ErrorCode::as_str))),
-        ("lot", owned(&ScanRefusal::ABOUT_LOTS.map(ScanRefusal::code))),
+        ("lot", owned(&ScanRefusal::BESIDES_BARCODE.map(ScanRefusal::code))),
         ("problem", owned(&ProblemCode::ALL.map(ProblemCode::as_str))),
         ("verdict", owned(&VerdictCode::ALL.map(VerdictCode::as_str))),
         ("stop", StopCode::ALL.map(serialised).to_vec()),
@@ -105,11 +105,13 @@ fn snake_case(name: &str) -> String {
 
 /// What the commands of `lotgate` say of themselves.
 fn commands() -> Vec<String> {
-    let mut codes = BTreeSet::from(["queue_closed", "not_a_json_string"].map(str::to_owned));
+    let mut codes = BTreeSet::from(["not_a_json_string".to_owned()]);
     for file in ["cli", "cli/agent", "cli/doctor", "cli/enrol", "cli/verify", "cli/status", "cli/decode"] {
         let source = source(&format!("station/src/{file}.rs"));
-        let calls = source.split("Failure::new(").skip(1).filter_map(|call| call.split_once("Exit::"));
-        let second = calls.filter_map(|(_, call)| call.split_once(',')?.1.trim_start().strip_prefix('"'));
+        // `Failure::new(Exit::…, "code"`, and `Self::new(` in its conversions.
+        let calls =
+            source.split("::new(").skip(1).filter_map(|call| call.trim_start().strip_prefix("Exit::"));
+        let second = calls.filter_map(|call| call.split_once(',')?.1.trim_start().strip_prefix('"'));
         codes.extend(second.filter_map(|code| code.split('"').next()).map(str::to_owned));
     }
     codes.into_iter().collect()
