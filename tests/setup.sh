@@ -3,7 +3,8 @@
 set -euo pipefail
 
 # build-essential: C and C++ of SQLCipher, zstd, ring, libFuzzer. libssl-dev, pkg-config: SQLCipher's libcrypto.
-packages='build-essential libssl-dev pkg-config postgresql-15'
+# python3: the independent verifier. dbus, gnome-keyring: a Secret Service for the test of that key store.
+packages='build-essential libssl-dev pkg-config postgresql-15 python3 dbus-daemon dbus-bin gnome-keyring'
 
 if ! command -v dpkg-query >/dev/null; then
     echo "Not a Debian system. Needed: the equivalents of $packages" >&2

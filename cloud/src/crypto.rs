@@ -6,7 +6,7 @@
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use lotgate_domain::certificate::KeyUse;
-use lotgate_domain::ids::{Hash, KeyId, TenantId};
+use lotgate_domain::ids::{Hash, KeyId, PublicKey, TenantId};
 use lotgate_domain::signature::KeyPair;
 use zeroize::Zeroizing;
 
@@ -122,6 +122,16 @@ pub const fn key_use_text(key_use: KeyUse) -> &'static str {
         KeyUse::Operation => "operation",
         KeyUse::Esig => "esig",
     }
+}
+
+/// An X25519 key pair for a holder who opens lost queues: the private half, then the public one.
+///
+/// # Errors
+/// [`SealError::Random`].
+pub fn recovery_pair() -> Result<(Zeroizing<[u8; 32]>, PublicKey), SealError> {
+    let private = Zeroizing::new(random::<32>()?);
+    let public = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*private));
+    Ok((private, PublicKey(public.to_bytes())))
 }
 
 /// Random bytes of the system.

@@ -117,6 +117,24 @@ pub fn pool(url: &str, connections: usize) -> Result<Pool, PoolSetupError> {
         .build()?)
 }
 
+/// How long [`take_turn`] waits.
+pub const TURN: Duration = Duration::from_secs(2);
+
+/// Waits for the turn at `name`, until the end of the transaction, and for this and all further turns of the
+/// transaction no longer than [`TURN`].
+///
+/// # Errors
+/// [`DatabaseError`], when the turn does not come in time, too.
+pub async fn take_turn(transaction: &Transaction<'_>, name: &str) -> Result<(), DatabaseError> {
+    // In one statement and in this order: the lock is taken under the timeout that was set before it.
+    let statement =
+        "SELECT set_config('lock_timeout', $1, true), pg_advisory_xact_lock(hashtextextended($2, 0))";
+    let statement = transaction.prepare_cached(statement).await?;
+    let milliseconds = TURN.as_millis().to_string();
+    transaction.execute(&statement, &[&milliseconds, &name]).await?;
+    Ok(())
+}
+
 /// Waits for the turn at `name`, until the end of the transaction.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use crate::error::Rejection;
 use crate::gate::audit::Change;
 use crate::gate::{Access, Passage, Work};
 use crate::{crypto, head};
-use lotgate_domain::certificate::{KeyUse, Subject, SubjectType};
+use lotgate_domain::certificate::KeyUse;
 use lotgate_domain::ids::{Hash, PublicKey, SiteId, StationId};
 use lotgate_domain::protocol::problem::ProblemCode;
 use lotgate_domain::protocol::token::EnrolToken;
@@ -89,22 +89,13 @@ impl Enrol {
     ) -> Result<(EnrolReply, Change), Rejection> {
         let unix_ms = u64::try_from(passage.now.unix_ms()).unwrap_or_default();
         let station = StationId::from_parts(unix_ms, &crypto::random()?);
-        let subject = Subject {
-            kind: SubjectType::Station,
-            id: station.to_string(),
-            key_use: KeyUse::Operation,
-            site: Some(token.site),
-        };
-        let certify = Request {
-            subject,
-            public_key: self.request.public_key,
-            hpke_key: Some(self.request.hpke_key),
-            training: token.training,
-        };
+        let (public_key, hpke_key) = (self.request.public_key, self.request.hpke_key);
+        let certify = Request::station(station, token.site, public_key, hpke_key, token.training);
         let issuer = certificates::tenant_key(passage, KeyUse::Issuer).await?;
         let issued = certificates::issue(passage, &issuer, certify)?;
         certificates::keep(passage, &issued).await?;
-        self.insert_station(passage, station, token, &issued).await?;
+        self.insert_station(passage, station, token).await?;
+        certificates::insert_station_key(passage, station, &issued).await?;
         self.use_token(passage, station, sha256).await?;
         let reply = reply(passage, token.site, station, issued.bytes, issued.hash).await?;
         let change = Change {
@@ -128,22 +119,16 @@ impl Enrol {
         passage: &Passage<'_>,
         station: StationId,
         token: &TokenRow,
-        issued: &certificates::Issued,
     ) -> Result<(), DatabaseError> {
         let insert = "INSERT INTO station
-                (tenant_id, station_id, site_id, name, public_key, hpke_key, certificate_serial,
-                 certificate_hash, training, program, key_protection, enrolled_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                (tenant_id, station_id, site_id, name, training, program, key_protection, enrolled_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let insert = passage.transaction.prepare_cached(insert).await?;
-        let parameters: [&(dyn ToSql + Sync); 12] = [
+        let parameters: [&(dyn ToSql + Sync); 8] = [
             &passage.tenant.0,
             &station.0,
             &token.site.0,
             &self.request.station_name,
-            &self.request.public_key.0.as_slice(),
-            &self.request.hpke_key.0.as_slice(),
-            &issued.certificate.serial.0,
-            &issued.hash.0.as_slice(),
             &token.training,
             &self.request.program,
             &self.request.key_protection,
@@ -216,12 +201,17 @@ async fn repeat(
     token: &TokenRow,
     used: &Use,
 ) -> Result<(EnrolReply, Change), Rejection> {
-    let query = "SELECT c.bytes, c.hash FROM station s
-        JOIN certificate c ON c.tenant_id = s.tenant_id AND c.serial = s.certificate_serial
-        WHERE s.station_id = $1";
+    let query = "SELECT c.bytes, c.hash, EXISTS (SELECT 1 FROM station_closing e
+            WHERE e.tenant_id = k.tenant_id AND e.station_id = k.station_id) AS closed
+        FROM station_key k
+        JOIN certificate c ON c.tenant_id = k.tenant_id AND c.serial = k.certificate_serial
+        WHERE k.station_id = $1 AND k.number = 1";
     let query = passage.transaction.prepare_cached(query).await?;
     let row = passage.transaction.query_opt(&query, &[&used.station.0]).await?;
     let row = row.ok_or(Rejection::Missing("station of this token"))?;
+    if row.try_get("closed")? {
+        return Err(ProblemCode::Revoked.into());
+    }
     let hash =
         Hash::from_slice(row.try_get("hash")?).map_err(|_| DatabaseError::Column("certificate.hash"))?;
     let reply = reply(passage, token.site, used.station, row.try_get("bytes")?, hash).await?;

@@ -31,9 +31,15 @@ pub enum Rejection {
     /// Something that a row names is not there.
     #[error("the database holds no {0}")]
     Missing(&'static str),
+    /// What the database holds contradicts the ledger's rules.
+    #[error("the ledger is not as its rules left it: {0}")]
+    Stored(&'static str),
     /// Reference data is not usable.
     #[error("reference data")]
     Reference(#[from] ReferenceError),
+    /// A file of an export cannot be written.
+    #[error("file")]
+    File(#[from] std::io::Error),
     /// The system gives no random bytes, or a worker died.
     #[error("system: {0}")]
     System(&'static str),
@@ -52,29 +58,33 @@ impl From<tokio_postgres::Error> for Rejection {
 }
 
 impl Rejection {
-    /// How long to wait after `busy`, in milliseconds.
+    /// How long to wait after `busy` and `rate_limited`, in milliseconds.
     const BUSY_RETRY_MS: u64 = 1_000;
 
     /// What the caller is told.
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Coded(ProblemCode::Busy) => Self::busy(),
+            Self::Coded(code @ (ProblemCode::Busy | ProblemCode::RateLimited)) => Self::later(*code),
             Self::Coded(code) => Problem::new(*code),
             Self::BadRequest(detail) => Problem::new(ProblemCode::BadRequest).with_detail(*detail),
             Self::HeadMismatch(head) => {
                 Problem { head: Some((**head).clone()), ..Problem::new(ProblemCode::HeadMismatch) }
             }
             Self::Reference(error) => Problem::new(ProblemCode::BadRequest).with_detail(error.to_string()),
-            Self::Database(error) if error.passes() => Self::busy(),
-            Self::Database(_) | Self::Seal(_) | Self::Statement(_) | Self::Missing(_) | Self::System(_) => {
-                Problem::new(ProblemCode::Internal)
-            }
+            Self::Database(error) if error.passes() => Self::later(ProblemCode::Busy),
+            Self::Database(_)
+            | Self::Seal(_)
+            | Self::Statement(_)
+            | Self::Missing(_)
+            | Self::File(_)
+            | Self::Stored(_)
+            | Self::System(_) => Problem::new(ProblemCode::Internal),
         }
     }
 
-    fn busy() -> Problem {
-        Problem { retry_after_ms: Some(Self::BUSY_RETRY_MS), ..Problem::new(ProblemCode::Busy) }
+    fn later(code: ProblemCode) -> Problem {
+        Problem { retry_after_ms: Some(Self::BUSY_RETRY_MS), ..Problem::new(code) }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::gate::{Access, Passage, Work};
 use lotgate_domain::certificate::KeyUse;
 use lotgate_domain::ids::{Hash, SiteId};
 use lotgate_domain::protocol::FeedReply;
+use lotgate_domain::signature::KeyPair;
 use lotgate_domain::statement::{self, FeedPoint, Statement as _};
 use serde_json::json;
 
@@ -50,6 +51,7 @@ impl Work for PullFeed {
     type Reply = FeedReply;
     const ACTION: &'static str = "feed.pulled";
     const ACCESS: Access = Access::Station;
+    const WHILE_OPEN: bool = true;
 
     async fn run(self, passage: &Passage<'_>) -> Result<(FeedReply, Change), Rejection> {
         let site = passage.station()?.site;
@@ -62,19 +64,24 @@ impl Work for PullFeed {
             let change = Change::none(None, json!({"after": after, "cursor": null}));
             return Ok((FeedReply { statement: None, page: None }, change));
         };
-        let statement = sign_point(passage, site, point).await?;
+        let keys = certificates::tenant_key(passage, KeyUse::Statement).await?;
+        let statement = sign_point(passage, &keys, site, point)?;
         let detail = json!({"after": after, "cursor": point.cursor, "page": page.is_some()});
         let change = Change::none(Some(point.hash), detail);
         Ok((FeedReply { statement: Some(statement), page }, change))
     }
 }
 
-/// Signs where a site's feed stands.
+/// Signs where a site's feed stands, with the tenant's statement key.
 ///
 /// # Errors
-/// [`Rejection`].
-pub async fn sign_point(passage: &Passage<'_>, site: SiteId, point: Point) -> Result<Vec<u8>, Rejection> {
-    let keys = certificates::tenant_key(passage, KeyUse::Statement).await?;
+/// [`Rejection::Statement`].
+pub fn sign_point(
+    passage: &Passage<'_>,
+    keys: &KeyPair,
+    site: SiteId,
+    point: Point,
+) -> Result<Vec<u8>, Rejection> {
     let statement = FeedPoint {
         v: 1,
         kind: FeedPoint::KIND.to_owned(),
@@ -85,7 +92,7 @@ pub async fn sign_point(passage: &Passage<'_>, site: SiteId, point: Point) -> Re
         hash: point.hash,
         time: passage.now,
     };
-    Ok(statement::sign(&statement, &keys)?)
+    Ok(statement::sign(&statement, keys)?)
 }
 
 /// Where a site's feed stands now; `None` before the first page.
@@ -115,7 +122,8 @@ pub async fn page(
     Ok(Some(StoredPage { point: read_point(&row)?, page: row.try_get("page")? }))
 }
 
-fn read_point(row: &tokio_postgres::Row) -> Result<Point, DatabaseError> {
+/// Where a page lies, from its row.
+pub(crate) fn read_point(row: &tokio_postgres::Row) -> Result<Point, DatabaseError> {
     let hash = Hash::from_slice(row.try_get("hash")?).map_err(|_| DatabaseError::Column("feed_page.hash"))?;
     Ok(Point { cursor: count(row.try_get("cursor")?, "feed_page.cursor")?, hash })
 }

@@ -2,22 +2,25 @@
 //! the same transaction → commit → reply (CLD-1, CLD-2, CLD-13).
 
 pub mod audit;
+pub mod follow;
 pub mod in_flight;
 
 use crate::Cloud;
 use crate::database::DatabaseError;
 use crate::error::Rejection;
+use crate::log;
 use crate::request::SignedRequest;
-use crate::store;
+use crate::stations;
 use audit::Change;
-use deadpool_postgres::Transaction;
-use lotgate_domain::ids::{StationId, TenantId};
+use deadpool_postgres::{Client, Transaction};
+use lotgate_domain::ids::{PublicKey, StationId, TenantId};
 use lotgate_domain::ledger::Station;
 use lotgate_domain::protocol::problem::ProblemCode;
 use lotgate_domain::time::Timestamp;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio_postgres::IsolationLevel;
 
 /// Who asks, with what proves it.
 #[derive(Debug, Clone)]
@@ -30,6 +33,20 @@ pub enum Caller {
         tenant: TenantId,
         /// Where the request came from.
         address: Option<IpAddr>,
+    },
+    /// Anybody at all: the signed time.
+    Anyone {
+        /// The tenant that is asked.
+        tenant: TenantId,
+        /// Where the request came from.
+        address: Option<IpAddr>,
+    },
+    /// The cloud's own program, handing over what a courier brought of a station's queue.
+    Courier {
+        /// The tenant.
+        tenant: TenantId,
+        /// Whose queue.
+        station: StationId,
     },
     /// A station that whoever holds the master key and the database speaks for: tests and benchmarks without HTTP.
     Station {
@@ -54,6 +71,20 @@ pub enum Access {
     Token,
     /// The cloud's own program.
     Program,
+    /// Nobody in particular.
+    Anyone,
+}
+
+/// What a work does to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It changes something, or tells something that the audit trail is to know of.
+    Change,
+    /// It reads for long, and everything as of one moment; the audit trail knows of it.
+    Snapshot,
+    /// It can change nothing, in a read-only transaction, and so leaves no audit row: what anybody may ask for
+    /// must not fill the database.
+    Show,
 }
 
 /// What is done within one passage.
@@ -66,6 +97,16 @@ pub trait Work: Send {
     const ACCESS: Access;
     /// How many of one station may run at once in this process; the next is `busy`. `None` is any number.
     const AT_ONCE: Option<u64> = None;
+    /// What it does to the database.
+    const MODE: Mode = Mode::Change;
+    /// Only for a station that was neither retired nor revoked.
+    const WHILE_OPEN: bool = false;
+    /// Also for a request signed with the key directly before the station's present one: its new one may be in a
+    /// reply that was lost.
+    const FORMER_KEY: bool = false;
+    /// Afterwards the entries that wait for their log indexes get them: where a crash left some, whoever is there
+    /// next finds them numbered.
+    const NUMBERS: bool = false;
 
     /// Does it. Whatever it wrote is undone if this, the audit row or the commit fails.
     fn run(
@@ -85,6 +126,7 @@ pub struct Passage<'a> {
     /// The cloud's time of this passage.
     pub now: Timestamp,
     station: Option<Station>,
+    signed_by: Option<PublicKey>,
 }
 
 impl Passage<'_> {
@@ -95,6 +137,12 @@ impl Passage<'_> {
     pub fn station(&self) -> Result<&Station, Rejection> {
         self.station.as_ref().ok_or(Rejection::Missing("station behind this request"))
     }
+
+    /// The key that the request is signed with; none where the cloud's own program speaks.
+    #[must_use]
+    pub fn signed_by(&self) -> Option<PublicKey> {
+        self.signed_by
+    }
 }
 
 impl Caller {
@@ -103,7 +151,11 @@ impl Caller {
     pub fn tenant(&self) -> TenantId {
         match self {
             Self::Signed(request) => request.parameters.tenant,
-            Self::Token { tenant, .. } | Self::Station { tenant, .. } | Self::Program { tenant } => *tenant,
+            Self::Token { tenant, .. }
+            | Self::Anyone { tenant, .. }
+            | Self::Courier { tenant, .. }
+            | Self::Station { tenant, .. }
+            | Self::Program { tenant } => *tenant,
         }
     }
 
@@ -112,23 +164,24 @@ impl Caller {
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Signed(request) => request.address,
-            Self::Token { address, .. } => *address,
-            Self::Station { .. } | Self::Program { .. } => None,
+            Self::Token { address, .. } | Self::Anyone { address, .. } => *address,
+            Self::Station { .. } | Self::Courier { .. } | Self::Program { .. } => None,
         }
     }
 
     fn station(&self) -> Option<StationId> {
         match self {
             Self::Signed(request) => Some(request.parameters.station),
-            Self::Station { station, .. } => Some(*station),
-            Self::Token { .. } | Self::Program { .. } => None,
+            Self::Station { station, .. } | Self::Courier { station, .. } => Some(*station),
+            Self::Token { .. } | Self::Anyone { .. } | Self::Program { .. } => None,
         }
     }
 
     fn access(&self) -> Access {
         match self {
-            Self::Signed(_) | Self::Station { .. } => Access::Station,
+            Self::Signed(_) | Self::Station { .. } | Self::Courier { .. } => Access::Station,
             Self::Token { .. } => Access::Token,
+            Self::Anyone { .. } => Access::Anyone,
             Self::Program { .. } => Access::Program,
         }
     }
@@ -154,23 +207,58 @@ pub async fn pass<W: Work>(cloud: &Cloud, caller: &Caller, work: W) -> Result<W:
     let now = cloud.now();
     caller.check_freshness(cloud, now)?;
     let tenant = caller.tenant();
-    // Before a connection is taken, of which there are few for all.
-    let _permit = match W::AT_ONCE.zip(caller.station()) {
-        Some((most, station)) => Some(cloud.in_flight.begin(tenant, station, most).ok_or(ProblemCode::Busy)?),
-        None => None,
-    };
+    let _permit = permit(cloud, caller, W::AT_ONCE)?;
     let mut client = cloud.pool.get().await.map_err(DatabaseError::from)?;
-    let transaction = client.transaction().await?;
+    let transaction = begin(&mut client, W::MODE).await?;
     enter(&transaction, tenant).await?;
-    let station = authenticate(&transaction, caller).await?;
+    let (station, signed_by) = authenticate(&transaction, caller, W::FORMER_KEY).await?;
     if caller.access() != W::ACCESS {
         return Err(ProblemCode::UnknownKey.into());
     }
-    let passage = Passage { cloud, transaction: &transaction, tenant, now, station };
+    if W::WHILE_OPEN && station.as_ref().is_some_and(|station| station.closed.is_some()) {
+        return Err(ProblemCode::Revoked.into());
+    }
+    let passage = Passage { cloud, transaction: &transaction, tenant, now, station, signed_by };
     let (reply, change) = work.run(&passage).await?;
-    audit::record(&passage, caller, W::ACTION, &change).await?;
+    if W::MODE != Mode::Show {
+        audit::record(&passage, caller, W::ACTION, &change).await?;
+    }
     transaction.commit().await?;
+    drop(client);
+    if W::NUMBERS {
+        log::number_behind(cloud, tenant).await;
+    }
     Ok(reply)
+}
+
+/// Leave to work for the caller's station, before a connection is taken, of which there are few for all. `None` is
+/// given where any number of one station may work at once.
+///
+/// # Errors
+/// [`ProblemCode::Busy`] where `most` of the station's passages run already.
+pub fn permit<'a>(
+    cloud: &'a Cloud,
+    caller: &Caller,
+    most: Option<u64>,
+) -> Result<Option<in_flight::Permit<'a>>, Rejection> {
+    let Some((most, station)) = most.zip(caller.station()) else { return Ok(None) };
+    let permit = cloud.in_flight.begin(caller.tenant(), station, most);
+    Ok(Some(permit.ok_or(ProblemCode::Busy)?))
+}
+
+async fn begin(client: &mut Client, mode: Mode) -> Result<Transaction<'_>, DatabaseError> {
+    Ok(match mode {
+        Mode::Change => client.transaction().await?,
+        Mode::Show => client.build_transaction().read_only(true).start().await?,
+        Mode::Snapshot => {
+            let level = IsolationLevel::RepeatableRead;
+            let transaction = client.build_transaction().isolation_level(level).start().await?;
+            let patient =
+                "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+            transaction.batch_execute(patient).await?;
+            transaction
+        }
+    })
 }
 
 /// Sets the tenant of the row-level policies, until the end of the transaction.
@@ -183,18 +271,20 @@ pub async fn enter(transaction: &Transaction<'_>, tenant: TenantId) -> Result<()
     Ok(())
 }
 
-async fn authenticate(transaction: &Transaction<'_>, caller: &Caller) -> Result<Option<Station>, Rejection> {
-    let (tenant, id) = match caller {
-        Caller::Signed(request) => (request.parameters.tenant, request.parameters.station),
-        Caller::Station { tenant, station } => (*tenant, *station),
-        Caller::Token { .. } | Caller::Program { .. } => return Ok(None),
-    };
-    let station = store::station(transaction, tenant, id).await?.ok_or(ProblemCode::UnknownKey)?;
+async fn authenticate(
+    transaction: &Transaction<'_>,
+    caller: &Caller,
+    former: bool,
+) -> Result<(Option<Station>, Option<PublicKey>), Rejection> {
+    let Some(id) = caller.station() else { return Ok((None, None)) };
+    let station = stations::read(transaction, caller.tenant(), id).await?.ok_or(ProblemCode::UnknownKey)?;
+    let mut signed_by = None;
     if let Caller::Signed(request) = caller {
-        if station.key.key_id() != request.parameters.key {
-            return Err(ProblemCode::UnknownKey.into());
-        }
-        request.verify(&station.key).map_err(|_| ProblemCode::BadSignature)?;
+        let known = station.keys().take(if former { 2 } else { 1 });
+        let key = known.map(|known| known.key).find(|key| key.key_id() == request.parameters.key);
+        let key = key.ok_or(ProblemCode::UnknownKey)?;
+        request.verify(&key).map_err(|_| ProblemCode::BadSignature)?;
+        signed_by = Some(key);
     }
-    Ok(Some(station))
+    Ok((Some(station), signed_by))
 }

@@ -7,11 +7,11 @@ use crate::store::PgStore;
 use lotgate_domain::chain::Head;
 use lotgate_domain::ids::{Hash, StationId};
 use lotgate_domain::ledger::Store as _;
-use lotgate_domain::protocol::{HeadReply, Limits};
+use lotgate_domain::protocol::{HeadReply, HexBytes, Limits};
 use serde_json::json;
 
 /// What the cloud takes in one request.
-pub const LIMITS: Limits = Limits { entries: 1_000, bytes: 1024 * 1024, in_flight: 1 };
+pub const LIMITS: Limits = Limits { entries: 1_000, bytes: 1024 * 1024, in_flight: 3 };
 
 /// Shows the head.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,7 @@ impl Work for ShowHead {
     type Reply = HeadReply;
     const ACTION: &'static str = "head.shown";
     const ACCESS: Access = Access::Station;
+    const NUMBERS: bool = true;
 
     async fn run(self, passage: &Passage<'_>) -> Result<(HeadReply, Change), Rejection> {
         let station = passage.station()?;
@@ -40,7 +41,9 @@ pub async fn reply(
     station: StationId,
     certificate: Hash,
 ) -> Result<HeadReply, Rejection> {
-    let head = PgStore::of(passage).head(station).await?.unwrap_or_else(|| Head::genesis(certificate));
+    let mut store = PgStore::of(passage);
+    let head = store.head(station).await?.unwrap_or_else(|| Head::genesis(certificate));
+    let recovered = store.recovered(0).await?;
     Ok(HeadReply {
         epoch: head.epoch,
         seq: head.seq,
@@ -49,5 +52,6 @@ pub async fn reply(
         restore_window_s: passage.cloud.restore_window_s,
         time: passage.now,
         backoff_ms: 0,
+        recovered: recovered.into_iter().map(HexBytes).collect(),
     })
 }

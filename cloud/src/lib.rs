@@ -3,8 +3,10 @@
 //! The flow of a request: [`routes`] names it, [`request`] reads it (digest over the bytes as sent, then the
 //! signed parts, then the [`nonce`]), and [`gate`] lets it pass: one transaction for one tenant, in which the
 //! caller is authenticated and authorised, the work is done ([`enrol`], [`head`], [`push`], [`feed`]), an audit
-//! row is written and everything is committed before anything is answered. [`push`] is `domain::ledger` over
-//! [`store`]. The program's own commands ([`tenant`], [`token`], [`mod@reference`]) pass the same gate. [`migrate`]
+//! row is written and everything is committed before anything is answered. [`heartbeat`], [`evidence`], [`rotate`]
+//! and [`retire`] look after a station; [`mod@time`] is the one route for anybody. [`push`] is `domain::ledger` over
+//! [`store`], in two passages: the second ([`mod@log`]) gives what waits its log indexes. The program's own commands ([`tenant`], [`token`], [`mod@reference`], [`stations`],
+//! [`export`], [`import`], [`recovered`], [`admit`]) pass the same gate. [`migrate`]
 //! makes the schema, [`startup`] refuses to work where row-level security would not hold or under another master
 //! key, [`server`] listens.
 //!
@@ -13,41 +15,55 @@
 //!   (`tests/tests/isolation.rs`).
 //! - Entries, leaves, receipts, pages and audit rows are never changed, by no role
 //!   (`isolation::every_append_only_table_refuses_every_role`).
-//! - No route passes without signature or token, and none changes anything without its audit row
-//!   (`tests/tests/gate.rs`).
+//! - No route passes without signature or token but the signed time, which can change nothing, and none changes
+//!   anything without its audit row (`tests/tests/gate.rs`).
 //! - The store decides nothing: it gives the rows that the store in memory gives (`tests/tests/ledger_stores.rs`).
+//! - What a crash leaves between the two halves of a push is finished by whoever comes next
+//!   (`ledger_stores::what_a_crash_left_waiting_is_numbered_by_whoever_pushes_next`).
 //! - No station keeps the connections of the others
 //!   (`gate::turns::a_station_that_waits_for_its_turn_is_busy_and_stops_nobody_else`).
 //! - The cloud does not start where the first two would not hold
 //!   (`isolation::weakened::the_cloud_does_not_start_on_a_schema_that_was_weakened_or_is_newer`).
 //! - Every reply carries a nonce (`gate::every_reply_carries_a_nonce`).
 
+pub mod admit;
 pub mod certificates;
 pub mod config;
 pub mod crypto;
 pub mod database;
 pub mod enrol;
 pub mod error;
+pub mod evidence;
+pub mod export;
 pub mod feed;
 pub mod gate;
 pub mod head;
+pub mod heartbeat;
+pub mod import;
 pub mod keys;
+pub mod log;
 pub mod migrate;
 pub mod nonce;
 pub mod push;
+pub mod recovered;
 pub mod reference;
 pub mod request;
+pub mod retire;
+pub mod rotate;
 pub mod routes;
 pub mod server;
 pub mod session;
 pub mod startup;
+pub mod stations;
 pub mod store;
 pub mod tenant;
+pub mod time;
 pub mod token;
 
 use crypto::MasterKey;
 use deadpool_postgres::Pool;
 use gate::in_flight::InFlight;
+use log::arrivals::Arrivals;
 use lotgate_domain::time::Timestamp;
 use nonce::NonceKeys;
 use std::sync::Arc;
@@ -79,6 +95,8 @@ pub struct Cloud {
     pub(crate) restore_window_s: u64,
     pub(crate) clock: Clock,
     pub(crate) in_flight: InFlight,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) open_route: time::limit::Limit,
 }
 
 impl Cloud {
@@ -99,6 +117,8 @@ impl Cloud {
             restore_window_s: settings.restore_window_s,
             clock: settings.clock,
             in_flight: InFlight::default(),
+            arrivals: Arrivals::default(),
+            open_route: time::limit::Limit::default(),
         }))
     }
 

@@ -12,10 +12,16 @@ pub const MIGRATIONS: [(&str, &str); 3] = [
 ];
 
 /// The tables that are never changed, only added to.
-pub const APPEND_ONLY: [&str; 10] = [
+pub const APPEND_ONLY: [&str; 16] = [
     "certificate",
+    "station_key",
+    "station_closing",
+    "head_contradiction",
     "entry",
     "leaf",
+    "tree",
+    "node",
+    "recovered",
     "verdict",
     "evidence",
     "receipt",

@@ -11,6 +11,7 @@ use lotgate_domain::protocol::problem::ProblemCode;
 use lotgate_domain::protocol::request_signature::{BodyParts, Parameters, SignedParts, content_digest};
 use lotgate_domain::protocol::{MAX_DECOMPRESSED, PUSH_CONTENT_TYPE};
 use lotgate_domain::signature::BadSignature;
+use serde::de::DeserializeOwned;
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -138,6 +139,44 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<
     }
 }
 
+/// The body of a request: not looked into before the caller is authenticated.
+#[derive(Debug)]
+pub enum JsonBody<T> {
+    /// Read already: from a caller in this process.
+    Read(T),
+    /// As it was sent.
+    Sent {
+        /// The signed headers of the body.
+        headers: SignedBody,
+        /// The body, compressed or not.
+        body: Vec<u8>,
+        /// The most bytes after decompression.
+        limit: usize,
+    },
+}
+
+impl<T: DeserializeOwned> JsonBody<T> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// `bad_request`, `too_large`.
+    pub fn read(self) -> Result<T, Rejection> {
+        let (headers, body, limit) = match self {
+            Self::Read(value) => return Ok(value),
+            Self::Sent { headers, body, limit } => (headers, body, limit),
+        };
+        if headers.kind != "application/json" {
+            return Err(Rejection::BadRequest("content-type is not application/json"));
+        }
+        let json = match headers.encoding.as_str() {
+            "" => body,
+            "zstd" => decompress(&body, limit)?,
+            _ => return Err(Rejection::BadRequest("content-encoding is neither none nor zstd")),
+        };
+        serde_json::from_slice(&json).map_err(|_| Rejection::BadRequest("body is not as specified"))
+    }
+}
+
 /// Decompresses the body of a push to at most [`MAX_DECOMPRESSED`] bytes, however small it was sent.
 ///
 /// # Errors
@@ -149,17 +188,17 @@ pub fn decompress_push(signed: &SignedBody, sent: &[u8]) -> Result<Vec<u8>, Reje
     if signed.encoding != "zstd" {
         return Err(Rejection::BadRequest("content-encoding is not zstd"));
     }
-    decompress(sent)
+    decompress(sent, MAX_DECOMPRESSED)
 }
 
-fn decompress(sent: &[u8]) -> Result<Vec<u8>, Rejection> {
+fn decompress(sent: &[u8], most: usize) -> Result<Vec<u8>, Rejection> {
     let not_zstd = |_| Rejection::BadRequest("body is not zstd");
     let mut decoder = zstd::stream::read::Decoder::with_buffer(sent).map_err(not_zstd)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(not_zstd)?;
-    let limit = u64::try_from(MAX_DECOMPRESSED).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let mut body = Vec::new();
     decoder.take(limit).read_to_end(&mut body).map_err(not_zstd)?;
-    if body.len() > MAX_DECOMPRESSED { Err(ProblemCode::TooLarge.into()) } else { Ok(body) }
+    if body.len() > most { Err(ProblemCode::TooLarge.into()) } else { Ok(body) }
 }
 
 /// The value of a header that stands exactly once.
@@ -188,20 +227,20 @@ mod tests {
     fn a_bomb_is_too_large_and_never_unpacked_whole() {
         let mut bomb = zstd::encode_all(std::io::repeat(0).take(64 * 1024 * 1024), 3).unwrap();
         assert!(bomb.len() < 64 * 1024, "a bomb is small: {}", bomb.len());
-        assert_eq!(code(decompress(&bomb)), ProblemCode::TooLarge);
+        assert_eq!(code(decompress(&bomb, MAX_DECOMPRESSED)), ProblemCode::TooLarge);
         bomb.truncate(bomb.len() - 4);
-        assert_eq!(code(decompress(&bomb)), ProblemCode::TooLarge, "cut at its end");
+        assert_eq!(code(decompress(&bomb, MAX_DECOMPRESSED)), ProblemCode::TooLarge, "cut at its end");
         let fits = zstd::encode_all(std::io::repeat(7).take(MAX_DECOMPRESSED as u64), 3).unwrap();
-        assert_eq!(decompress(&fits).unwrap().len(), MAX_DECOMPRESSED);
+        assert_eq!(decompress(&fits, MAX_DECOMPRESSED).unwrap().len(), MAX_DECOMPRESSED);
     }
 
     #[test]
     fn bytes_that_are_no_zstd_or_cut_are_a_bad_request() {
         let whole = zstd::encode_all(&b"some bytes that are long enough to be cut"[..], 3).unwrap();
         for end in 1..whole.len() {
-            assert_eq!(code(decompress(&whole[..end])), ProblemCode::BadRequest, "{end} bytes");
+            assert_eq!(code(decompress(&whole[..end], 99)), ProblemCode::BadRequest, "{end} bytes");
         }
-        assert_eq!(code(decompress(b"not zstd at all")), ProblemCode::BadRequest);
+        assert_eq!(code(decompress(b"not zstd at all", 99)), ProblemCode::BadRequest);
     }
 
     #[tokio::test]

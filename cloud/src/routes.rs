@@ -2,12 +2,17 @@
 
 use crate::Cloud;
 use crate::error::{Rejection, chain};
+use crate::evidence::{KeepEvidence, MOST_BODY};
 use crate::feed::PullFeed;
 use crate::gate::{self, Access, Caller};
 use crate::head::ShowHead;
-use crate::push::Push;
-use crate::request::{self, SignedRequest};
+use crate::heartbeat::KeepHeartbeat;
+use crate::push::{self, Push};
+use crate::request::{self, JsonBody, SignedRequest};
+use crate::retire::Retire;
+use crate::rotate::Rotate;
 use crate::session::Session;
+use crate::time::{ShowTime, TimeQuery};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -18,8 +23,9 @@ use axum::routing::{MethodFilter, on};
 use lotgate_domain::ids::{StationId, TenantId};
 use lotgate_domain::protocol::problem::{Problem, ProblemCode};
 use lotgate_domain::protocol::{
-    CloudApi as _, ENROL_PATH, FEED_CONTENT_TYPE, FEED_PATH, FeedReply, HEAD_PATH, MAX_DECOMPRESSED,
-    NONCE_HEADER, OPERATIONS_PATH,
+    CloudApi as _, ENROL_PATH, EVIDENCE_PATH, FEED_CONTENT_TYPE, FEED_PATH, FeedReply, HEAD_PATH,
+    HEARTBEAT_PATH, MAX_DECOMPRESSED, NONCE_HEADER, OPERATIONS_PATH, RETIRE_PATH, ROTATE_PATH,
+    STATEMENT_CONTENT_TYPE, TIME_PATH,
 };
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -61,10 +67,20 @@ pub enum Call {
     Push,
     /// `CloudApi::feed`.
     Feed,
+    /// The signed time.
+    Time,
+    /// `CloudApi::heartbeat`.
+    Heartbeat,
+    /// `CloudApi::evidence`.
+    Evidence,
+    /// `CloudApi::rotate`.
+    Rotate,
+    /// `CloudApi::retire`.
+    Retire,
 }
 
 /// Every route there is.
-pub const ROUTES: [Route; 4] = [
+pub const ROUTES: [Route; 9] = [
     Route {
         method: Verb::Post,
         path: ENROL_PATH,
@@ -81,6 +97,35 @@ pub const ROUTES: [Route; 4] = [
         call: Call::Push,
     },
     Route { method: Verb::Get, path: FEED_PATH, access: Access::Station, max_body: 0, call: Call::Feed },
+    Route { method: Verb::Get, path: TIME_PATH, access: Access::Anyone, max_body: 0, call: Call::Time },
+    Route {
+        method: Verb::Post,
+        path: HEARTBEAT_PATH,
+        access: Access::Station,
+        max_body: 64 * 1024,
+        call: Call::Heartbeat,
+    },
+    Route {
+        method: Verb::Post,
+        path: EVIDENCE_PATH,
+        access: Access::Station,
+        max_body: MOST_BODY,
+        call: Call::Evidence,
+    },
+    Route {
+        method: Verb::Post,
+        path: ROTATE_PATH,
+        access: Access::Station,
+        max_body: 16 * 1024,
+        call: Call::Rotate,
+    },
+    Route {
+        method: Verb::Post,
+        path: RETIRE_PATH,
+        access: Access::Station,
+        max_body: 16 * 1024,
+        call: Call::Retire,
+    },
 ];
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -129,6 +174,9 @@ async fn call(cloud: &Arc<Cloud>, route: Route, parts: &Parts, body: Body) -> Re
     }
     let sent = request::read_body(&parts.headers, body, route.max_body).await?;
     let address = address(parts);
+    if route.access == Access::Anyone {
+        return time(cloud, parts, address).await;
+    }
     if route.access == Access::Token {
         let request = serde_json::from_slice(&sent)
             .map_err(|_| Rejection::BadRequest("enrolment is not as specified"))?;
@@ -141,15 +189,41 @@ async fn call(cloud: &Arc<Cloud>, route: Route, parts: &Parts, body: Body) -> Re
     let caller = Caller::Signed(Arc::new(signed));
     match (route.call, headers) {
         (Call::Push, Some(headers)) => {
-            json(&gate::pass(cloud, &caller, Push::Sent { headers, body: sent }).await?)
+            json(&push::push(cloud, &caller, Push::Sent { headers, body: sent }).await?)
         }
         (Call::Head, None) => json(&gate::pass(cloud, &caller, ShowHead).await?),
         (Call::Feed, None) => {
             let work = PullFeed::of_query(parts.uri.query().unwrap_or_default());
             feed(parts, gate::pass(cloud, &caller, work).await?)
         }
-        (Call::Enrol | Call::Push | Call::Head | Call::Feed, _) => Err(ProblemCode::UnknownRoute.into()),
+        (Call::Heartbeat, Some(headers)) => {
+            let heartbeat = JsonBody::Sent { headers, body: sent, limit: route.max_body };
+            json(&gate::pass(cloud, &caller, KeepHeartbeat { heartbeat }).await?)
+        }
+        (Call::Evidence, Some(headers)) => {
+            let request = JsonBody::Sent { headers, body: sent, limit: route.max_body };
+            json(&gate::pass(cloud, &caller, KeepEvidence { request }).await?)
+        }
+        (Call::Rotate, Some(headers)) => {
+            let request = JsonBody::Sent { headers, body: sent, limit: route.max_body };
+            json(&gate::pass(cloud, &caller, Rotate { request }).await?)
+        }
+        (Call::Retire, Some(headers)) => {
+            let request = JsonBody::Sent { headers, body: sent, limit: route.max_body };
+            json(&gate::pass(cloud, &caller, Retire { request }).await?)
+        }
+        _ => Err(ProblemCode::UnknownRoute.into()),
     }
+}
+
+async fn time(cloud: &Cloud, parts: &Parts, address: Option<IpAddr>) -> Result<Answer, Rejection> {
+    if !cloud.open_route.admits(address, cloud.now()) {
+        return Err(ProblemCode::RateLimited.into());
+    }
+    let TimeQuery { tenant, nonce } = TimeQuery::of_query(parts.uri.query().unwrap_or_default())?;
+    let body = gate::pass(cloud, &Caller::Anyone { tenant, address }, ShowTime { nonce }).await?;
+    let content_type = HeaderValue::from_static(STATEMENT_CONTENT_TYPE);
+    Ok(Answer { content_type, compressed: false, body, enrolled: None })
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Answer, Rejection> {
@@ -234,6 +308,8 @@ fn log(parts: &Parts, rejection: &Rejection, code: ProblemCode) {
         | Rejection::Statement(_)
         | Rejection::Missing(_)
         | Rejection::Reference(_)
+        | Rejection::File(_)
+        | Rejection::Stored(_)
         | Rejection::System(_) => {
             tracing::error!(%method, path, code, reason = chain(rejection), "request failed");
         }

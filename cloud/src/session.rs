@@ -3,11 +3,20 @@
 use crate::Cloud;
 use crate::enrol::Enrol;
 use crate::error::Rejection;
+use crate::evidence::KeepEvidence;
 use crate::feed::PullFeed;
 use crate::gate::{self, Caller};
 use crate::head::ShowHead;
-use crate::push::Push;
+use crate::heartbeat::KeepHeartbeat;
+use crate::push::{self, Push};
+use crate::request::JsonBody;
+use crate::retire::Retire;
+use crate::rotate::Rotate;
 use lotgate_domain::ids::{StationId, TenantId};
+use lotgate_domain::protocol::care::{
+    EvidenceReply, EvidenceRequest, Heartbeat, HeartbeatReply, RetireReply, RetireRequest, RotateReply,
+    RotateRequest,
+};
 use lotgate_domain::protocol::push::PushRequest;
 use lotgate_domain::protocol::token::EnrolToken;
 use lotgate_domain::protocol::{CloudApi, EnrolReply, EnrolRequest, FeedReply, HeadReply, PushReply};
@@ -70,10 +79,28 @@ impl CloudApi for Session {
     }
 
     async fn push(&self, request: PushRequest) -> Result<PushReply, Rejection> {
-        gate::pass(&self.cloud, self.caller()?, Push::Read(request)).await
+        push::push(&self.cloud, self.caller()?, Push::Read(request)).await
     }
 
     async fn feed(&self, after: u64) -> Result<FeedReply, Rejection> {
         gate::pass(&self.cloud, self.caller()?, PullFeed { after: Some(after) }).await
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply, Rejection> {
+        let work = KeepHeartbeat { heartbeat: JsonBody::Read(heartbeat) };
+        gate::pass(&self.cloud, self.caller()?, work).await
+    }
+
+    async fn evidence(&self, request: EvidenceRequest) -> Result<EvidenceReply, Rejection> {
+        let work = KeepEvidence { request: JsonBody::Read(request) };
+        gate::pass(&self.cloud, self.caller()?, work).await
+    }
+
+    async fn rotate(&self, request: RotateRequest) -> Result<RotateReply, Rejection> {
+        gate::pass(&self.cloud, self.caller()?, Rotate { request: JsonBody::Read(request) }).await
+    }
+
+    async fn retire(&self, request: RetireRequest) -> Result<RetireReply, Rejection> {
+        gate::pass(&self.cloud, self.caller()?, Retire { request: JsonBody::Read(request) }).await
     }
 }

@@ -2,31 +2,69 @@
 //!
 //! A plan is kept for the life of a connection, made while tables may still be small. What looks up many rows at
 //! once therefore does so by LATERAL with a LIMIT, which leaves the planner an index look-up for each and nothing
-//! else.
+//! else. Statements that do not need each other's results are sent together.
 
+mod entries;
+mod judging;
 mod leaves;
+mod tree;
+mod waiting;
 
-use crate::database::{self, DatabaseError, big, count, text, to_system_time};
+use crate::database::{self, DatabaseError, big, count, to_system_time};
 use crate::gate::Passage;
+use crate::stations;
 use deadpool_postgres::Transaction;
 use lotgate_domain::chain::Head;
-use lotgate_domain::ids::{Epoch, EpochId, Hash, OperationId, PublicKey, SiteId, StationId, TenantId};
+use lotgate_domain::ids::{Hash, OperationId, SiteId, StationId, TenantId};
+use lotgate_domain::ledger::ingest::Stretch;
+use lotgate_domain::ledger::store::StoredVerdicts;
 use lotgate_domain::ledger::verdict::BlockedLots;
-use lotgate_domain::ledger::{Evidence, Leaf, Station, Store, StoredEntry};
+use lotgate_domain::ledger::{
+    Branch, Evidence, Held, Leaf, Place, Station, Store, StoredEntry, Tree, TreeRow, WaitingBatch,
+};
+use lotgate_domain::merkle::NodeId;
 use lotgate_domain::protocol::StopCode;
 use lotgate_domain::statement::Receipt;
 use lotgate_domain::time::Timestamp;
-use std::borrow::Cow;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 /// One tenant's ledger, within a transaction under that tenant's row-level context.
-#[derive(Clone, Copy)]
 pub struct PgStore<'a> {
     transaction: &'a Transaction<'a>,
     tenant: TenantId,
     now: Timestamp,
+    known: tree::Known,
+    numbered: Vec<Numbered>,
+}
+
+/// A batch that got its log indexes, as the audit trail names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Numbered {
+    /// Whose.
+    pub station: StationId,
+    /// Number of the epoch.
+    pub epoch: u64,
+    /// Branch of the epoch.
+    pub branch: u64,
+    /// Seq of its first entry.
+    pub first: u64,
+    /// Seq of its last.
+    pub last: u64,
+}
+
+impl Numbered {
+    /// The batch whose leaves these are.
+    fn of(leaves: &[Leaf]) -> Option<Self> {
+        let mut entries = leaves.iter().filter_map(|leaf| match leaf {
+            Leaf::Operation { station, branch, entry, .. } => Some((*station, *branch, entry)),
+            _ => None,
+        });
+        let (station, branch, entry) = entries.next()?;
+        let last = entries.next_back().map_or(entry.seq, |(_, _, last)| last.seq);
+        Some(Self { station, epoch: entry.epoch.n, branch, first: entry.seq, last })
+    }
 }
 
 impl<'a> PgStore<'a> {
@@ -39,25 +77,70 @@ impl<'a> PgStore<'a> {
     /// The store of a transaction that entered the tenant's context ([`crate::gate::enter`]).
     #[must_use]
     pub fn new(transaction: &'a Transaction<'a>, tenant: TenantId, now: Timestamp) -> Self {
-        Self { transaction, tenant, now }
+        Self { transaction, tenant, now, known: tree::Known::default(), numbered: Vec::new() }
     }
 
-    /// Waits for the station's turn; before the tenant's, always. No turn is waited for longer than two seconds
-    /// from here on: a connection that waits is one that the other stations have not.
+    /// Waits for the station's turn: who has it takes entries into its chain. No turn is waited for longer than
+    /// [`database::TURN`]: a connection that waits is one that the other stations have not.
     ///
     /// # Errors
     /// The database's.
     pub async fn wait_for_station(&self, station: StationId) -> Result<(), DatabaseError> {
-        self.transaction.batch_execute("SET LOCAL lock_timeout = '2s'").await?;
-        database::lock(self.transaction, &format!("lotgate/station/{}/{station}", self.tenant)).await
+        database::take_turn(self.transaction, &format!("lotgate/station/{}/{station}", self.tenant)).await
     }
 
-    /// Waits for the tenant's turn: who has it gives out log indexes.
+    /// Waits for the tenant's turn: who has it gives out log indexes. A station's, where it is needed too, comes first,
+    /// always, so that no two wait for each other.
     ///
     /// # Errors
     /// The database's.
     pub async fn wait_for_tenant(&self) -> Result<(), DatabaseError> {
-        database::lock(self.transaction, &format!("lotgate/tenant/{}", self.tenant)).await
+        database::take_turn(self.transaction, &format!("lotgate/tenant/{}", self.tenant)).await
+    }
+
+    /// Whether the station's chain holds the entry with this hash at (`n`, `seq`), on any branch.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn holds(
+        &self,
+        station: StationId,
+        n: u64,
+        seq: u64,
+        hash: Hash,
+    ) -> Result<bool, DatabaseError> {
+        let held = entries::held(self.transaction, station, n, seq, seq).await?;
+        Ok(held.iter().any(|held| held.hash == hash))
+    }
+
+    /// Whether any of the station's batches up to `arrival` waits for its indexes.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn waits(&self, station: StationId, arrival: u64) -> Result<bool, DatabaseError> {
+        waiting::any_of(self.transaction, station, arrival).await
+    }
+
+    /// The batches that got their log indexes through this store since this was asked last, in their order.
+    #[must_use]
+    pub fn take_numbered(&mut self) -> Vec<Numbered> {
+        std::mem::take(&mut self.numbered)
+    }
+
+    /// How the log stood at a size; `None` where no append ended there.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tree_of_size(&self, size: u64) -> Result<Option<TreeRow>, DatabaseError> {
+        tree::of_size(self.transaction, size).await
+    }
+
+    /// Arrival of the last of the station's batches that wait for their indexes.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn last_waiting(&self, station: StationId) -> Result<Option<u64>, DatabaseError> {
+        waiting::last_of(self.transaction, station).await
     }
 }
 
@@ -67,134 +150,66 @@ impl std::fmt::Debug for PgStore<'_> {
     }
 }
 
-/// An enrolled station of the tenant whose context was entered.
-///
-/// # Errors
-/// The database's.
-pub async fn station(
-    transaction: &Transaction<'_>,
-    tenant: TenantId,
-    id: StationId,
-) -> Result<Option<Station>, DatabaseError> {
-    let query = "SELECT site_id, public_key, certificate_hash, training FROM station WHERE station_id = $1";
-    let query = transaction.prepare_cached(query).await?;
-    let Some(row) = transaction.query_opt(&query, &[&id.0]).await? else { return Ok(None) };
-    let key = PublicKey::from_slice(row.try_get("public_key")?);
-    Ok(Some(Station {
-        tenant,
-        site: SiteId(row.try_get("site_id")?),
-        id,
-        key: key.map_err(|_| DatabaseError::Column("station.public_key"))?,
-        certificate: hash(&row, "certificate_hash")?,
-        training: row.try_get("training")?,
-    }))
-}
-
 impl Store for PgStore<'_> {
     type Error = DatabaseError;
 
-    async fn epoch_head(&mut self, station: StationId, n: u64) -> Result<Option<Head>, DatabaseError> {
-        let query = "SELECT epoch_n, epoch_id, seq, hash FROM entry
-            WHERE station_id = $1 AND epoch_n = $2 ORDER BY seq DESC LIMIT 1";
-        let query = self.transaction.prepare_cached(query).await?;
-        let row = self.transaction.query_opt(&query, &[&station.0, &big(n)]).await?;
-        row.as_ref().map(read_head).transpose()
+    async fn station(&mut self, station: StationId) -> Result<Option<Station>, DatabaseError> {
+        stations::read(self.transaction, self.tenant, station).await
+    }
+
+    async fn branches(&mut self, station: StationId, n: u64) -> Result<Vec<Branch>, DatabaseError> {
+        entries::branches(self.transaction, station, n).await
     }
 
     async fn head(&mut self, station: StationId) -> Result<Option<Head>, DatabaseError> {
-        let query = "SELECT epoch_n, epoch_id, seq, hash FROM entry
-            WHERE station_id = $1 ORDER BY epoch_n DESC, seq DESC LIMIT 1";
-        let query = self.transaction.prepare_cached(query).await?;
-        let row = self.transaction.query_opt(&query, &[&station.0]).await?;
-        row.as_ref().map(read_head).transpose()
+        entries::head(self.transaction, station).await
     }
 
     async fn held(
         &mut self,
         station: StationId,
-        epoch: Epoch,
+        n: u64,
         first: u64,
         last: u64,
-    ) -> Result<Vec<(u64, Hash)>, DatabaseError> {
-        let query = "SELECT seq, hash FROM entry
-            WHERE station_id = $1 AND epoch_n = $2 AND epoch_id = $3 AND seq BETWEEN $4 AND $5 ORDER BY seq";
-        let query = self.transaction.prepare_cached(query).await?;
-        let rows = self
-            .transaction
-            .query(&query, &[&station.0, &big(epoch.n), &epoch.id.0.as_slice(), &big(first), &big(last)])
-            .await?;
-        rows.iter().map(|row| Ok((count(row.try_get("seq")?, "entry.seq")?, hash(row, "hash")?))).collect()
+    ) -> Result<Vec<Held>, DatabaseError> {
+        entries::held(self.transaction, station, n, first, last).await
     }
 
-    async fn keep(&mut self, station: StationId, entries: &[StoredEntry]) -> Result<(), DatabaseError> {
-        let insert = "INSERT INTO entry
-                (tenant_id, station_id, epoch_n, seq, epoch_id, hash, type, bytes, received_at)
-            SELECT $1, $2, n, s, e, h, t, b, $9
-            FROM unnest($3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::text[], $8::bytea[])
-                AS new(n, s, e, h, t, b)";
-        let insert = self.transaction.prepare_cached(insert).await?;
-        let epochs: Vec<i64> = entries.iter().map(|e| big(e.epoch.n)).collect();
-        let seqs: Vec<i64> = entries.iter().map(|e| big(e.seq)).collect();
-        let epoch_ids: Vec<&[u8]> = entries.iter().map(|e| e.epoch.id.0.as_slice()).collect();
-        let hashes: Vec<&[u8]> = entries.iter().map(|e| e.hash.0.as_slice()).collect();
-        let types: Vec<Cow<'_, str>> = entries.iter().map(|e| text(e.kind())).collect();
-        let bytes: Vec<&[u8]> = entries.iter().map(|e| e.bytes.as_slice()).collect();
-        self.transaction
-            .execute(
-                &insert,
-                &[
-                    &self.tenant.0,
-                    &station.0,
-                    &epochs,
-                    &seqs,
-                    &epoch_ids,
-                    &hashes,
-                    &types,
-                    &bytes,
-                    &to_system_time(self.now),
-                ],
-            )
-            .await?;
+    async fn entry(&mut self, station: StationId, place: Place) -> Result<Option<Vec<u8>>, DatabaseError> {
+        entries::entry(self.transaction, station, place).await
+    }
+
+    async fn keep(&mut self, batch: &WaitingBatch, entries: &[StoredEntry]) -> Result<u64, DatabaseError> {
+        let rows = entries::Rows::of(entries);
+        let (insert, wait) = tokio::try_join!(
+            entries::prepare_insert(self.transaction),
+            waiting::prepare_insert(self.transaction)
+        )?;
+        // In this order: what waits refers to its last entry.
+        let ((), arrival) = tokio::try_join!(
+            biased;
+            rows.insert(self.transaction, &insert, self.tenant, batch, self.now),
+            waiting::insert(self.transaction, &wait, self.tenant, batch)
+        )?;
+        Ok(arrival)
+    }
+
+    async fn keep_evidence(&mut self, station: StationId, evidence: &Evidence) -> Result<(), DatabaseError> {
+        let code = stop_code_text(evidence.code);
+        keep_evidence(self.transaction, (self.tenant, station), code, &evidence.bytes, self.now).await?;
         Ok(())
     }
 
-    async fn keep_evidence(
-        &mut self,
-        station: StationId,
-        evidence: &[Evidence],
-    ) -> Result<(), DatabaseError> {
-        let insert = "INSERT INTO evidence
-                (tenant_id, station_id, hash, epoch_n, epoch_id, seq, code, bytes, received_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
-        let insert = self.transaction.prepare_cached(insert).await?;
-        for Evidence { entry, code } in evidence {
-            self.transaction
-                .execute(
-                    &insert,
-                    &[
-                        &self.tenant.0,
-                        &station.0,
-                        &entry.hash.0.as_slice(),
-                        &big(entry.epoch.n),
-                        &entry.epoch.id.0.as_slice(),
-                        &big(entry.seq),
-                        &stop_code_text(*code),
-                        &entry.bytes,
-                        &to_system_time(self.now),
-                    ],
-                )
-                .await?;
-        }
-        Ok(())
+    async fn waiting(&mut self, most: u64) -> Result<Vec<WaitingBatch>, DatabaseError> {
+        waiting::first(self.transaction, most).await
+    }
+
+    async fn waiting_entries(&mut self, batch: &WaitingBatch) -> Result<Vec<Vec<u8>>, DatabaseError> {
+        entries::frames(self.transaction, batch).await
     }
 
     async fn ids_taken(&mut self, ids: &[OperationId]) -> Result<BTreeSet<OperationId>, DatabaseError> {
-        let query = "SELECT asked.id FROM unnest($1::uuid[]) AS asked(id),
-            LATERAL (SELECT 1 FROM leaf WHERE operation_id = asked.id LIMIT 1) AS found";
-        let query = self.transaction.prepare_cached(query).await?;
-        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let rows = self.transaction.query(&query, &[&ids]).await?;
-        rows.iter().map(|row| Ok(OperationId(row.try_get(0)?))).collect()
+        judging::ids_taken(self.transaction, ids).await
     }
 
     async fn lots_blocked(
@@ -202,124 +217,145 @@ impl Store for PgStore<'_> {
         site: SiteId,
         lots: &[(String, String)],
     ) -> Result<BlockedLots, DatabaseError> {
-        if lots.is_empty() {
-            return Ok(BlockedLots::new());
-        }
-        // A number instead of the text comes back, since a claimed name may hold what no column can.
-        let query = "SELECT claimed.position, newest.cursor
-            FROM (SELECT max(cursor) AS cursor FROM feed_page WHERE site_id = $1) AS newest,
-                unnest($2::text[], $3::text[]) WITH ORDINALITY AS claimed(item, lot, position)
-                LEFT JOIN LATERAL (SELECT status FROM lot
-                    WHERE site_id = $1 AND lot.item = claimed.item AND lot.lot = claimed.lot LIMIT 1) AS known ON true
-            WHERE newest.cursor IS NOT NULL AND known.status IS DISTINCT FROM 'released'";
-        let query = self.transaction.prepare_cached(query).await?;
-        let items: Vec<Cow<'_, str>> = lots.iter().map(|(item, _)| text(item)).collect();
-        let numbers: Vec<Cow<'_, str>> = lots.iter().map(|(_, lot)| text(lot)).collect();
-        let rows = self.transaction.query(&query, &[&site.0, &items, &numbers]).await?;
-        let mut blocked = BlockedLots::new();
-        for row in rows {
-            let position = count(row.try_get("position")?, "position")?.saturating_sub(1);
-            let lot = usize::try_from(position).ok().and_then(|position| lots.get(position));
-            let lot = lot.ok_or(DatabaseError::Column("position"))?;
-            blocked.insert(lot.clone(), count(row.try_get("cursor")?, "feed_page.cursor")?);
-        }
-        Ok(blocked)
+        judging::lots_blocked(self.transaction, site, lots).await
     }
 
-    async fn next_index(&mut self) -> Result<u64, DatabaseError> {
-        let query = "SELECT index + 1 FROM leaf ORDER BY tenant_id DESC, index DESC LIMIT 1";
-        let query = self.transaction.prepare_cached(query).await?;
-        match self.transaction.query_opt(&query, &[]).await? {
-            Some(row) => count(row.try_get(0)?, "leaf.index"),
-            None => Ok(0),
-        }
+    async fn tree(&mut self) -> Result<Tree, DatabaseError> {
+        let tree = tree::read(self.transaction).await?;
+        self.known.learn_frontier(&tree.frontier);
+        Ok(tree)
     }
 
-    async fn append_leaves(&mut self, station: StationId, leaves: &[Leaf]) -> Result<(), DatabaseError> {
-        leaves::append(self.transaction, self.tenant, station, leaves).await
+    async fn append(
+        &mut self,
+        leaves: &[Leaf],
+        nodes: &[(NodeId, Hash)],
+        tree: &Tree,
+        row: &TreeRow,
+    ) -> Result<(), DatabaseError> {
+        let (transaction, tenant) = (self.transaction, self.tenant);
+        tokio::try_join!(
+            biased;
+            leaves::append(transaction, tenant, leaves),
+            tree::insert_nodes(transaction, tenant, nodes),
+            tree::insert_row(transaction, tenant, tree, row, self.now),
+            waiting::delete(transaction, row.batch.map(|(_, arrival)| arrival)),
+        )?;
+        self.known.learn(leaves, nodes);
+        self.numbered.extend(row.batch.and_then(|_| Numbered::of(leaves)));
+        Ok(())
+    }
+
+    async fn last_answered_size(&mut self, station: StationId) -> Result<u64, DatabaseError> {
+        tree::last_answered_size(self.transaction, station).await
+    }
+
+    async fn numbered(&mut self, station: StationId, arrival: u64) -> Result<Option<TreeRow>, DatabaseError> {
+        tree::numbered(self.transaction, station, arrival).await
+    }
+
+    async fn newest(&mut self) -> Result<TreeRow, DatabaseError> {
+        tree::newest(self.transaction).await
+    }
+
+    async fn nodes(&mut self, nodes: &[NodeId]) -> Result<Vec<Hash>, DatabaseError> {
+        self.known.fetch(self.transaction, nodes).await
     }
 
     async fn verdicts(
         &mut self,
         station: StationId,
-        epoch: Epoch,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<Vec<u8>>, DatabaseError> {
-        if last < first {
-            return Ok(Vec::new());
-        }
-        // Batches of an epoch follow each other without overlap: those that end within the range, and the next.
-        let query = "SELECT bytes FROM (
-                (SELECT index, bytes, first_seq FROM leaf
-                    WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND seq BETWEEN $4 AND $5
-                    ORDER BY seq)
-                UNION ALL
-                (SELECT index, bytes, first_seq FROM leaf
-                    WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND seq > $5
-                    ORDER BY seq LIMIT 1)
-            ) AS near
-            WHERE first_seq <= $5
-                AND $3 = (SELECT epoch_id FROM entry
-                    WHERE station_id = $1 AND epoch_n = $2 ORDER BY seq DESC LIMIT 1)
-            ORDER BY index";
-        let query = self.transaction.prepare_cached(query).await?;
-        let rows = self
-            .transaction
-            .query(&query, &[&station.0, &big(epoch.n), &epoch.id.0.as_slice(), &big(first), &big(last)])
-            .await?;
-        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        n: u64,
+        stretch: Stretch,
+    ) -> Result<Vec<StoredVerdicts>, DatabaseError> {
+        leaves::verdicts(self.transaction, station, n, stretch).await
     }
 
-    async fn last_receipt(&mut self, station: StationId) -> Result<Option<(Hash, Vec<u8>)>, DatabaseError> {
-        let query = "SELECT hash, bytes FROM receipt WHERE station_id = $1 ORDER BY number DESC LIMIT 1";
+    async fn last_receipt(&mut self, station: StationId) -> Result<Option<Hash>, DatabaseError> {
+        let query = "SELECT hash FROM receipt WHERE station_id = $1 ORDER BY number DESC LIMIT 1";
         let query = self.transaction.prepare_cached(query).await?;
         let row = self.transaction.query_opt(&query, &[&station.0]).await?;
-        row.map(|row| Ok((hash(&row, "hash")?, row.try_get("bytes")?))).transpose()
+        row.map(|row| hash(&row, "hash")).transpose()
     }
 
     async fn keep_receipt(
         &mut self,
-        station: StationId,
+        branch: u64,
         receipt: &Receipt,
         hash: Hash,
         bytes: &[u8],
     ) -> Result<(), DatabaseError> {
-        let insert = "INSERT INTO receipt (tenant_id, station_id, number, epoch_n, seq, hash, bytes)
-            SELECT $1, $2, coalesce((SELECT max(number) FROM receipt WHERE station_id = $2), 0) + 1, $3, $4, $5, $6";
+        let insert = "INSERT INTO receipt (tenant_id, station_id, number, epoch_n, branch, seq, hash, bytes)
+            SELECT $1, $2, coalesce((SELECT number FROM receipt WHERE station_id = $2
+                    ORDER BY number DESC LIMIT 1), 0) + 1, $3, $4, $5, $6, $7";
         let insert = self.transaction.prepare_cached(insert).await?;
-        self.transaction
-            .execute(
-                &insert,
-                &[
-                    &self.tenant.0,
-                    &station.0,
-                    &big(receipt.epoch.n),
-                    &big(receipt.through.seq),
-                    &hash.0.as_slice(),
-                    &bytes,
-                ],
-            )
-            .await?;
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
+            &self.tenant.0,
+            &receipt.station.0,
+            &big(receipt.epoch.n),
+            &big(branch),
+            &big(receipt.through.seq),
+            &hash.0.as_slice(),
+            &bytes,
+        ];
+        self.transaction.execute(&insert, &parameters).await?;
         Ok(())
+    }
+
+    async fn receipt(
+        &mut self,
+        station: StationId,
+        n: u64,
+        stretch: Stretch,
+    ) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let query = "SELECT bytes FROM receipt WHERE station_id = $1 AND epoch_n = $2 AND branch = $3
+            AND seq BETWEEN $4 AND $5 ORDER BY seq DESC LIMIT 1";
+        let query = self.transaction.prepare_cached(query).await?;
+        let Stretch { branch, first, last } = stretch;
+        let row = self
+            .transaction
+            .query_opt(&query, &[&station.0, &big(n), &big(branch), &big(first), &big(last)])
+            .await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    async fn recovered(&mut self, generation: u64) -> Result<Vec<Vec<u8>>, DatabaseError> {
+        tree::recovered(self.transaction, generation).await
     }
 }
 
-fn read_head(row: &Row) -> Result<Head, DatabaseError> {
-    let id =
-        EpochId::from_slice(row.try_get("epoch_id")?).map_err(|_| DatabaseError::Column("entry.epoch_id"))?;
-    let epoch = Epoch { n: count(row.try_get("epoch_n")?, "entry.epoch_n")?, id };
-    Ok(Head { epoch: Some(epoch), seq: count(row.try_get("seq")?, "entry.seq")?, hash: hash(row, "hash")? })
+/// Keeps bytes of a station as evidence; the same bytes are kept once. Whether they were new.
+///
+/// # Errors
+/// The database's.
+pub async fn keep_evidence(
+    transaction: &Transaction<'_>,
+    (tenant, station): (TenantId, StationId),
+    code: &str,
+    bytes: &[u8],
+    now: Timestamp,
+) -> Result<bool, DatabaseError> {
+    let insert = "INSERT INTO evidence (tenant_id, station_id, hash, code, bytes, received_at)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+    let insert = transaction.prepare_cached(insert).await?;
+    let hash = lotgate_domain::entry::hash(bytes);
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&tenant.0, &station.0, &hash.0.as_slice(), &code, &bytes, &to_system_time(now)];
+    Ok(transaction.execute(&insert, &parameters).await? == 1)
 }
 
 fn hash(row: &Row, column: &'static str) -> Result<Hash, DatabaseError> {
     Hash::from_slice(row.try_get(column)?).map_err(|_| DatabaseError::Column(column))
 }
 
+/// A number of a column.
+fn number(row: &Row, column: &'static str) -> Result<u64, DatabaseError> {
+    count(row.try_get(column)?, column)
+}
+
 const fn stop_code_text(code: StopCode) -> &'static str {
     match code {
         StopCode::BadSignature => "bad_signature",
         StopCode::BrokenChain => "broken_chain",
-        StopCode::Forked => "forked",
     }
 }

@@ -8,9 +8,10 @@ use crate::database::{DatabaseError, to_system_time};
 use crate::error::Rejection;
 use crate::gate::audit::Change;
 use crate::gate::{Access, Passage, Work};
-use crate::startup;
+use crate::{log, startup};
 use lotgate_domain::certificate::KeyUse;
-use lotgate_domain::ids::SiteId;
+use lotgate_domain::ids::{PublicKey, SiteId};
+use lotgate_domain::ledger::number::Single;
 use lotgate_domain::signature::KeyPair;
 use lotgate_domain::time;
 use serde_json::json;
@@ -27,6 +28,9 @@ pub struct CreateTenant {
     pub zone: String,
     /// The root key pair.
     pub root: KeyPair,
+    /// The X25519 keys of the two holders who can open a lost queue together, the first one's first; a tenant
+    /// without them cannot recover a queue whose key store is lost (REC-12).
+    pub recovery: Option<[PublicKey; 2]>,
 }
 
 impl Work for CreateTenant {
@@ -46,20 +50,31 @@ impl Work for CreateTenant {
         let site = self.insert_tenant_and_site(passage).await?;
         let root = Request::tenant_key(KeyUse::Root, self.root.public());
         let root = certificates::issue(passage, &self.root, root)?;
-        certificates::keep(passage, &root).await?;
+        certificates::insert(passage, &root).await?;
         insert_key(passage, KeyUse::Root, &root, None).await?;
+        // Leaf 0 is the root certificate (PROTOCOL §9.17).
+        let mut leaves = vec![root.leaf()];
         for key_use in [KeyUse::Issuer, KeyUse::Log, KeyUse::Statement] {
             let seed = Zeroizing::new(crypto::random::<32>()?);
             let keys = KeyPair::from_seed(&seed);
             let request = Request::tenant_key(key_use, keys.public());
             let issued = certificates::issue(passage, &self.root, request)?;
-            certificates::keep(passage, &issued).await?;
+            certificates::insert(passage, &issued).await?;
             let sealed = passage.cloud.master.seal(passage.tenant, key_use, &keys)?;
             insert_key(passage, key_use, &issued, Some(&sealed)).await?;
+            leaves.push(issued.leaf());
         }
+        leaves.extend(self.certify_recovery(passage).await?);
+        log::append(passage, leaves).await?;
         let change = Change {
             enrolled: None,
-            detail: json!({"name": self.name, "site": site, "site_name": self.site, "zone": self.zone}),
+            detail: json!({
+                "name": self.name,
+                "site": site,
+                "site_name": self.site,
+                "zone": self.zone,
+                "recovery": self.recovery,
+            }),
             prior: None,
             next: Some(fingerprint),
         };
@@ -68,6 +83,25 @@ impl Work for CreateTenant {
 }
 
 impl CreateTenant {
+    /// The certificates of the recovery keys, in order of the holders (PROTOCOL §9.21); their leaves.
+    async fn certify_recovery(&self, passage: &Passage<'_>) -> Result<Vec<Single>, Rejection> {
+        let Some(keys) = self.recovery else { return Ok(Vec::new()) };
+        let [first, second] = keys;
+        if first == second {
+            return Err(Rejection::BadRequest("the two recovery keys are one"));
+        }
+        let mut leaves = Vec::with_capacity(2);
+        let mut after = None;
+        for key in keys {
+            let request = Request::recovery_key(key, after);
+            let issued = certificates::issue(passage, &self.root, request)?;
+            certificates::insert(passage, &issued).await?;
+            after = Some(issued.certificate.serial);
+            leaves.push(issued.leaf());
+        }
+        Ok(leaves)
+    }
+
     async fn insert_tenant_and_site(&self, passage: &Passage<'_>) -> Result<SiteId, Rejection> {
         let now = to_system_time(passage.now);
         let fingerprint = self.root.public().fingerprint();

@@ -3,6 +3,8 @@
 //! Numbers are integers within ±(2^53−1); a float or a larger integer is an error on both sides, since
 //! implementations of the canonical form disagree there.
 
+mod form;
+
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Value;
@@ -29,9 +31,7 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError::Number`] for floats and large integers; `NotJson` if `value` cannot be written as JSON.
 pub fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    let value = serde_json::to_value(value).map_err(CanonicalError::NotJson)?;
-    check_numbers(&value)?;
-    serde_json_canonicalizer::to_vec(&value).map_err(CanonicalError::NotJson)
+    form::write(value, 1_024)
 }
 
 /// Reads `bytes` if they are exactly what [`write()`] would write.
@@ -40,9 +40,7 @@ pub fn write<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
 /// Every [`CanonicalError`].
 pub fn read(bytes: &[u8]) -> Result<Value, CanonicalError> {
     let value: Value = serde_json::from_slice(bytes).map_err(CanonicalError::NotJson)?;
-    check_numbers(&value)?;
-    let rewritten = serde_json_canonicalizer::to_vec(&value).map_err(CanonicalError::NotJson)?;
-    if rewritten == bytes { Ok(value) } else { Err(CanonicalError::NotCanonical) }
+    if form::write(&value, bytes.len())? == bytes { Ok(value) } else { Err(CanonicalError::NotCanonical) }
 }
 
 /// Takes `value` as a `T` if it is exactly what a `T` would be written as: every member there, also the null

@@ -101,6 +101,9 @@ pub struct Trust {
     pub log: PublicKey,
     /// The statement key.
     pub statement: PublicKey,
+    /// The X25519 keys of the two holders who can open a lost queue together, the first one's first: that of the
+    /// certificate with the lower serial (PROTOCOL §9.21). `None` where the tenant has none.
+    pub recovery: Option<[PublicKey; 2]>,
 }
 
 /// Why a set of certificates cannot be trusted.
@@ -146,7 +149,20 @@ impl Trust {
                 .ok_or(TrustError::Missing(wanted))
         };
         key_of(KeyUse::Root)?;
+        let mut holders: Vec<_> = certificates
+            .iter()
+            .filter_map(|bytes| statement::read::<Certificate>(bytes, tenant, &root).ok())
+            .filter(|c| c.value.subject.kind == SubjectType::TenantKey)
+            .filter(|c| c.value.subject.key_use == KeyUse::Recovery)
+            .filter_map(|c| Some((c.value.serial, c.value.hpke_key?)))
+            .collect();
+        holders.sort();
+        let recovery = match holders.as_slice() {
+            [(_, first), (_, second)] => Some([*first, *second]),
+            _ => None,
+        };
         Ok(Self {
+            recovery,
             tenant,
             root,
             issuer: key_of(KeyUse::Issuer)?,
@@ -176,6 +192,25 @@ impl Trust {
             .and_then(|signed| Some((signed.value.subject.id.parse().ok()?, signed)))
             .ok_or(TrustError::Station)
     }
+}
+
+/// The certificates of one station among `certificates`, each checked under the issuer, in order of serial: its
+/// first key's first.
+#[must_use]
+pub fn of_station(trust: &Trust, certificates: &[Vec<u8>], station: StationId) -> Vec<Signed<Certificate>> {
+    let mut found: Vec<_> = certificates
+        .iter()
+        .filter_map(|bytes| statement::read::<Certificate>(bytes, trust.tenant, &trust.issuer).ok())
+        .filter(|signed| {
+            let subject = &signed.value.subject;
+            subject.kind == SubjectType::Station
+                && subject.key_use == KeyUse::Operation
+                && subject.id.parse() == Ok(station)
+        })
+        .collect();
+    found.sort_by_key(|signed| signed.value.serial);
+    found.dedup_by_key(|signed| signed.value.serial);
+    found
 }
 
 /// What a certificate says, its signature not yet checked.

@@ -13,6 +13,27 @@ pub struct ParseIdError {
     pub expected: &'static str,
 }
 
+/// Reads a text as a `T`, where it lies: an operation holds twenty of them.
+pub(crate) fn from_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: FromStr<Err: fmt::Display>,
+    D: serde::Deserializer<'de>,
+{
+    struct Text<T>(std::marker::PhantomData<T>);
+    impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(Text(std::marker::PhantomData))
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -22,8 +43,7 @@ macro_rules! uuid_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                from_text(deserializer)
             }
         }
 
@@ -53,7 +73,8 @@ macro_rules! uuid_id {
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
                 let expected = ParseIdError { expected: "a lower-case UUID with hyphens" };
                 let id = Uuid::try_parse(text).map_err(|_| expected)?;
-                if id.hyphenated().to_string() == text { Ok(Self(id)) } else { Err(expected) }
+                let same = *id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text;
+                if same { Ok(Self(id)) } else { Err(expected) }
             }
         }
     };
@@ -135,14 +156,15 @@ macro_rules! hex_bytes {
 
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&hex::encode(self.0))
+                let mut digits = [0u8; 2 * $len];
+                hex::encode_to_slice(self.0, &mut digits).map_err(serde::ser::Error::custom)?;
+                serializer.serialize_str(std::str::from_utf8(&digits).map_err(serde::ser::Error::custom)?)
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                from_text(deserializer)
             }
         }
     };

@@ -12,7 +12,7 @@
 //! - Signed bytes are never written a second time: reading checks them, passing on copies them
 //!   (`entry::tests::a_frame_keeps_its_bytes`).
 //! - A released version's bytes never change (`tests/golden.rs`), and each value has one spelling
-//!   (`tests/bytes_properties.rs`).
+//!   (`tests/bytes_properties.rs`, `tests/reading_agrees.rs`).
 //! - No entry of a chain can be dropped, inserted, exchanged or edited unseen (`tests/chain_properties.rs`).
 //! - Numbers have no holes, each operation has one verdict, nothing waits behind a poison operation
 //!   (`tests/ledger_rules.rs`).
@@ -25,10 +25,13 @@ pub mod canonical;
 pub mod certificate;
 pub mod chain;
 pub mod entry;
+pub mod epoch;
+pub mod export;
 pub mod gs1;
 pub mod ids;
 pub mod ledger;
 pub mod lot;
+pub mod merkle;
 pub mod operation;
 pub mod protocol;
 pub mod reference;

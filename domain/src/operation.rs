@@ -4,12 +4,16 @@ pub mod body;
 
 use crate::canonical::{self, CanonicalError};
 use crate::entry::{self, Frame, FrameError};
-use crate::ids::{BootId, Epoch, Hash, KeyId, OperationId, PersonId, SiteId, StationId, TenantId};
+use crate::ids::{
+    self, BootId, Epoch, Hash, KeyId, OperationId, ParseIdError, PersonId, SiteId, StationId, TenantId,
+};
+use crate::merkle::proof::TreeHead;
 use crate::signature::{Context, KeyPair};
 use crate::time::Timestamp;
 use body::{Body, BodyError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::str::FromStr;
 
 /// The only signature algorithm of version 1.
 pub const ALG: &str = "ed25519";
@@ -118,11 +122,15 @@ impl Serialize for Actor {
 
 impl<'de> Deserialize<'de> for Actor {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        match text.as_ref() {
-            "station" => Ok(Self::Station),
-            id => id.parse().map(Self::Person).map_err(serde::de::Error::custom),
-        }
+        ids::from_text(deserializer)
+    }
+}
+
+impl FromStr for Actor {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        if text == "station" { Ok(Self::Station) } else { text.parse().map(Self::Person) }
     }
 }
 
@@ -147,17 +155,7 @@ pub struct Knew {
     /// Monotonic milliseconds since it was confirmed as the newest.
     pub age_ms: u64,
     /// The last verified checkpoint.
-    pub log: Option<LogPoint>,
-}
-
-/// Size and root of the tenant's log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogPoint {
-    /// Leaves.
-    pub size: u64,
-    /// RFC 6962 root.
-    pub root: Hash,
+    pub log: Option<TreeHead>,
 }
 
 /// The record that an operation changes, by hash; both null where none changes.
@@ -292,6 +290,20 @@ impl Operation<Body> {
         let json = canonical::write(self)?;
         Ok(entry::sign(&json, Context::Operation, keys)?)
     }
+
+    fn header(&self) -> Header {
+        Header {
+            v: self.v,
+            alg: self.alg.clone(),
+            key: self.key,
+            tenant: self.tenant,
+            station: self.station,
+            epoch: self.epoch,
+            seq: self.seq,
+            prev: self.prev,
+            body: TypeOnly { kind: self.body.kind().to_owned() },
+        }
+    }
 }
 
 /// Reads the JSON of an entry strictly. The signature is not checked here.
@@ -299,7 +311,26 @@ impl Operation<Body> {
 /// # Errors
 /// [`EnvelopeError`].
 pub fn read(frame: &Frame<'_>) -> Result<ReadEntry, EnvelopeError> {
-    let value = canonical::read(frame.json())?;
+    let json = frame.json();
+    let (header, content) = match read_known(json) {
+        Some(operation) => (operation.header(), Content::Known(Box::new(operation))),
+        None => read_by_parts(json)?,
+    };
+    Ok(ReadEntry { header, hash: frame.hash(), content })
+}
+
+/// Reads what this program writes itself, which is nearly every entry, at a fraction of the price of
+/// [`read_by_parts`]: if the operation is written as exactly these bytes, they are in strict form, every member
+/// is there, none more, and each in its one spelling.
+fn read_known(json: &[u8]) -> Option<Operation> {
+    let operation: Operation = serde_json::from_str(std::str::from_utf8(json).ok()?).ok()?;
+    let known = operation.v == 1 && operation.alg == ALG && operation.body.has_hex_raw();
+    (known && canonical::write(&operation).ok()? == json).then_some(operation)
+}
+
+/// Reads as far as the bytes can be understood, and says what is wrong with the rest.
+fn read_by_parts(json: &[u8]) -> Result<(Header, Content), EnvelopeError> {
+    let value = canonical::read(json)?;
     let header = Header::deserialize(&value).map_err(EnvelopeError::Shape)?;
     if header.alg != ALG {
         return Err(EnvelopeError::Algorithm);
@@ -313,7 +344,7 @@ pub fn read(frame: &Frame<'_>) -> Result<ReadEntry, EnvelopeError> {
     } else {
         Content::LaterVersion
     };
-    Ok(ReadEntry { header, hash: frame.hash(), content })
+    Ok((header, content))
 }
 
 impl<B> Operation<B> {

@@ -1,7 +1,9 @@
 //! What station and cloud say to each other (PROTOCOL §3, §9.9–9.19): one trait, implemented by the
 //! station's HTTP client and by the cloud.
 
+pub mod care;
 pub mod problem;
+pub mod proof;
 pub mod push;
 pub mod request_signature;
 pub mod token;
@@ -10,6 +12,11 @@ use crate::chain::Head;
 use crate::ids::{Epoch, Hash, PublicKey, Signature, SiteId};
 use crate::statement::Through;
 use crate::time::Timestamp;
+use care::{
+    EvidenceReply, EvidenceRequest, Heartbeat, HeartbeatReply, RetireReply, RetireRequest, RotateReply,
+    RotateRequest,
+};
+use proof::LogProof;
 use push::PushRequest;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -31,6 +38,26 @@ pub trait CloudApi {
     /// The page of reference data after cursor `after`, or only the signed point if there is none yet;
     /// `GET /v1/feed?after=N`.
     fn feed(&self, after: u64) -> impl Future<Output = Result<FeedReply, Self::Error>> + Send;
+
+    /// Tells how the station is; `POST /v1/heartbeat`.
+    fn heartbeat(
+        &self,
+        heartbeat: Heartbeat,
+    ) -> impl Future<Output = Result<HeartbeatReply, Self::Error>> + Send;
+
+    /// Hands over entries that no chain will hold, to be kept; `POST /v1/evidence`.
+    fn evidence(
+        &self,
+        request: EvidenceRequest,
+    ) -> impl Future<Output = Result<EvidenceReply, Self::Error>> + Send;
+
+    /// Asks for a certificate for a new key of this station; `POST /v1/rotate`.
+    fn rotate(&self, request: RotateRequest)
+    -> impl Future<Output = Result<RotateReply, Self::Error>> + Send;
+
+    /// Closes the station at the end of its chain; `POST /v1/retire`.
+    fn retire(&self, request: RetireRequest)
+    -> impl Future<Output = Result<RetireReply, Self::Error>> + Send;
 }
 
 /// Path of [`CloudApi::enrol`].
@@ -41,6 +68,19 @@ pub const HEAD_PATH: &str = "/v1/head";
 pub const OPERATIONS_PATH: &str = "/v1/operations";
 /// Path of [`CloudApi::feed`].
 pub const FEED_PATH: &str = "/v1/feed";
+/// Path of [`CloudApi::heartbeat`].
+pub const HEARTBEAT_PATH: &str = "/v1/heartbeat";
+/// Path of [`CloudApi::evidence`].
+pub const EVIDENCE_PATH: &str = "/v1/evidence";
+/// Path of [`CloudApi::rotate`].
+pub const ROTATE_PATH: &str = "/v1/rotate";
+/// Path of [`CloudApi::retire`].
+pub const RETIRE_PATH: &str = "/v1/retire";
+/// Path of the signed time, the one route that nobody needs to be known for: `GET /v1/time?tenant=<id>&nonce=<64
+/// hex digits>` answers with a framed [`crate::statement::event::TimeStatement`], as it is.
+pub const TIME_PATH: &str = "/v1/time";
+/// Content type of one framed statement.
+pub const STATEMENT_CONTENT_TYPE: &str = "application/vnd.lotgate.statement";
 /// Content type of a push body.
 pub const PUSH_CONTENT_TYPE: &str = "application/vnd.lotgate.push";
 /// Content type of a feed reply: the framed statement, then the page.
@@ -156,6 +196,9 @@ pub struct HeadReply {
     pub time: Timestamp,
     /// How long to wait before pushing, in milliseconds.
     pub backoff_ms: u64,
+    /// Framed [`crate::statement::event::LogRecovered`] of every restore of this cloud, oldest first.
+    #[serde(default)]
+    pub recovered: Vec<HexBytes>,
 }
 
 impl HeadReply {
@@ -174,13 +217,11 @@ pub enum StopCode {
     BadSignature,
     /// The envelope cannot be read, names somebody else, or does not follow.
     BrokenChain,
-    /// The cloud holds another entry at this place; this one was kept as evidence.
-    Forked,
 }
 
 impl StopCode {
     /// Every code.
-    pub const ALL: [Self; 3] = [Self::BadSignature, Self::BrokenChain, Self::Forked];
+    pub const ALL: [Self; 2] = [Self::BadSignature, Self::BrokenChain];
 }
 
 /// Where a push ended early.
@@ -201,12 +242,14 @@ pub struct PushReply {
     pub first_index: Option<u64>,
     /// Set if the push was not taken whole.
     pub stopped: Option<Stopped>,
-    /// Which branch of a forked chain; 0 if there is one only.
+    /// Which branch of a forked chain the entries belong to; 0 is the first, or the only one.
     pub branch: u64,
     /// One framed verdict statement for each stored batch that the push touches.
     pub verdicts: Vec<HexBytes>,
     /// Framed receipt; null before anything was ever taken.
     pub receipt: Option<HexBytes>,
+    /// That all of it stands in the tenant's log; null where the push touches nothing.
+    pub proof: Option<LogProof>,
 }
 
 /// Answer to a pull of reference data.

@@ -1,8 +1,11 @@
 //! Ed25519 with separated contexts, and the one strict verification function (PROTOCOL §1).
 
 use crate::ids::{PublicKey, Signature};
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use zeroize::Zeroizing;
+
+mod strict;
+pub use strict::PreparedKey;
 
 /// What kind of bytes a signature is over. Each has its own prefix, so that none can stand for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +24,23 @@ pub enum Context {
     Feed,
     /// The cloud's time.
     Time,
-    /// A station's proof of possession at enrolment.
+    /// That a chain was found to have two branches.
+    Fork,
+    /// That the log was restored from a backup.
+    Recovered,
+    /// That a station was retired or revoked.
+    Retired,
+    /// That a key was replaced.
+    Rotated,
+    /// The manifest of an export.
+    Export,
+    /// A station's proof of possession, at enrolment and when its key is replaced.
     Enrol,
 }
 
 impl Context {
     /// Every context.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Operation,
         Self::Esig,
         Self::Certificate,
@@ -35,6 +48,11 @@ impl Context {
         Self::Verdict,
         Self::Feed,
         Self::Time,
+        Self::Fork,
+        Self::Recovered,
+        Self::Retired,
+        Self::Rotated,
+        Self::Export,
         Self::Enrol,
     ];
 
@@ -49,6 +67,11 @@ impl Context {
             Self::Verdict => "lotgate/verdict/v1",
             Self::Feed => "lotgate/feed/v1",
             Self::Time => "lotgate/time/v1",
+            Self::Fork => "lotgate/fork/v1",
+            Self::Recovered => "lotgate/recovered/v1",
+            Self::Retired => "lotgate/retired/v1",
+            Self::Rotated => "lotgate/rotated/v1",
+            Self::Export => "lotgate/export/v1",
             Self::Enrol => "lotgate/enrol/v1",
         }
     }
@@ -56,12 +79,11 @@ impl Context {
     /// prefix ‖ 0x00 ‖ message: the bytes that are signed.
     #[must_use]
     pub fn message(self, message: &[u8]) -> Vec<u8> {
-        let prefix = self.prefix().as_bytes();
-        let mut bytes = Vec::with_capacity(prefix.len() + 1 + message.len());
-        bytes.extend_from_slice(prefix);
-        bytes.push(0);
-        bytes.extend_from_slice(message);
-        bytes
+        self.parts(message).concat()
+    }
+
+    const fn parts(self, message: &[u8]) -> [&[u8]; 3] {
+        [self.prefix().as_bytes(), &[0], message]
     }
 }
 
@@ -121,7 +143,7 @@ pub fn verify(
     message: &[u8],
     signature: &Signature,
 ) -> Result<(), BadSignature> {
-    verify_bytes(key, &context.message(message), signature)
+    strict::verify(key, &context.parts(message), signature)
 }
 
 /// The one verification function, for every signature everywhere: RFC 8032 §5.1.7 without the cofactor,
@@ -131,17 +153,5 @@ pub fn verify(
 /// # Errors
 /// [`BadSignature`] if any of that does not hold.
 pub fn verify_bytes(key: &PublicKey, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
-    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-    if !is_canonical_point(&key.0) || !is_canonical_point(signature.r_bytes()) {
-        return Err(BadSignature);
-    }
-    let key = VerifyingKey::from_bytes(&key.0).map_err(|_| BadSignature)?;
-    key.verify_strict(bytes, &signature).map_err(|_| BadSignature)
-}
-
-/// Whether the y coordinate of an encoded point is below p = 2^255 - 19. The only other non-canonical
-/// encodings, a sign bit on x = 0, are of small order and refused as such.
-fn is_canonical_point(bytes: &[u8; 32]) -> bool {
-    let [low, middle @ .., high] = bytes;
-    !(high & 0x7f == 0x7f && middle.iter().all(|b| *b == 0xff) && *low >= 0xed)
+    strict::verify(key, &[bytes], signature)
 }

@@ -1,5 +1,7 @@
 //! Statements: what the tenant's keys sign, framed and hashed like entries (PROTOCOL §9.7, §9.15, §9.16).
 
+pub mod event;
+
 use crate::canonical::{self, CanonicalError};
 use crate::entry::{self, Frame, FrameError};
 use crate::ids::{Epoch, Hash, KeyId, PublicKey, SiteId, StationId, TenantId};
@@ -108,6 +110,10 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictCode {
+    /// The station was revoked: what it had reported before is flagged, what came after is quarantined.
+    StationRevoked,
+    /// On a branch of a forked chain that two people have not chosen yet.
+    DependsOnUnapplied,
     /// The lot was no longer released in newer reference data than the station knew.
     LotHeldSince,
     /// The station knew reference data that does not release the lot, and accepted it all the same.
@@ -116,6 +122,10 @@ pub enum VerdictCode {
     IdReused,
     /// A simulated device at a station whose certificate is not for training.
     SimulatedDevice,
+    /// In an epoch that the station opened by itself after rollback, loss or doubt, and nobody confirmed yet.
+    EpochUnconfirmed,
+    /// The station's clock was set back, jumped, or was wrong by more than 300 s when it was pushed.
+    ClockRolledBack,
     /// A body of a known type, but not with its members.
     InvalidBody,
     /// A type or version that the cloud does not know yet.
@@ -124,11 +134,15 @@ pub enum VerdictCode {
 
 impl VerdictCode {
     /// Every code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
+        Self::StationRevoked,
+        Self::DependsOnUnapplied,
         Self::LotHeldSince,
         Self::PolicyViolation,
         Self::IdReused,
         Self::SimulatedDevice,
+        Self::EpochUnconfirmed,
+        Self::ClockRolledBack,
         Self::InvalidBody,
         Self::UnknownType,
     ];
@@ -137,23 +151,16 @@ impl VerdictCode {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::StationRevoked => "station_revoked",
+            Self::DependsOnUnapplied => "depends_on_unapplied",
             Self::LotHeldSince => "lot_held_since",
             Self::PolicyViolation => "policy_violation",
             Self::IdReused => "id_reused",
             Self::SimulatedDevice => "simulated_device",
+            Self::EpochUnconfirmed => "epoch_unconfirmed",
+            Self::ClockRolledBack => "clock_rolled_back",
             Self::InvalidBody => "invalid_body",
             Self::UnknownType => "unknown_type",
-        }
-    }
-
-    /// The verdict that goes with the code.
-    #[must_use]
-    pub const fn verdict(self) -> Verdict {
-        match self {
-            Self::LotHeldSince | Self::PolicyViolation | Self::IdReused | Self::SimulatedDevice => {
-                Verdict::Flagged
-            }
-            Self::InvalidBody | Self::UnknownType => Verdict::Quarantined,
         }
     }
 }

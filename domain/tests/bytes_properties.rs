@@ -255,7 +255,7 @@ fn push_header(seq: u64) -> PushHeader {
     let clock =
         PushClock { wall: Timestamp::from_unix_ms(0), mono_ms: 0, boot: BootId::from_parts(0, &[0; 10]) };
     let after = After { seq, hash: Hash::ZERO };
-    PushHeader { v: 1, epoch: Epoch { n: 1, id: EpochId([0; 16]) }, after, count: 0, clock }
+    PushHeader { v: 1, epoch: Epoch { n: 1, id: EpochId([0; 16]) }, after, count: 0, clock, log: None }
 }
 
 #[test]

@@ -13,18 +13,22 @@ use lotgate_domain::ids::{
     BootId, CertificateSerial, Epoch, EpochId, Hash, OperationId, PersonId, PublicKey, SiteId, StationId,
     TenantId,
 };
+use lotgate_domain::merkle::proof::TreeHead;
 use lotgate_domain::operation::body::{
     Body, BodyError, ChainPoint, Device, Element, ScanAccepted, ScanRefused, SnapshotLot,
 };
 use lotgate_domain::operation::{
-    self, ALG, Actor, At, Clock, Content, Knew, LogPoint, Operation, Program, Reason, ServerTime, State,
+    self, ALG, Actor, At, Clock, Content, Knew, Operation, Program, Reason, ServerTime, State,
 };
-use lotgate_domain::protocol::push::{PushClock, PushHeader, PushRequest};
+use lotgate_domain::protocol::push::{LogSeen, PushClock, PushHeader, PushRequest};
 use lotgate_domain::protocol::request_signature::{BodyParts, Parameters, SignedParts, content_digest};
 use lotgate_domain::protocol::token::EnrolToken;
 use lotgate_domain::protocol::{EnrolRequest, PUSH_CONTENT_TYPE};
 use lotgate_domain::reference::{Item, Lot, LotStatus, ReferenceFile, feed_next, feed_start, render_page};
 use lotgate_domain::signature::{self, Context, KeyPair};
+use lotgate_domain::statement::event::{
+    Closing, ExportSeal, ForkFound, KeyRotated, LogRecovered, StationClosed, TimeStatement,
+};
 use lotgate_domain::statement::{
     self, FeedPoint, Receipt, Statement, Through, Verdict, VerdictBatch, VerdictException,
 };
@@ -119,7 +123,7 @@ fn full(body: Body) -> Operation {
             snapshot: 17,
             hash: Hash::of(b"feed"),
             age_ms: 3_600_000,
-            log: Some(LogPoint { size: 4_096, root: Hash::of(b"root") }),
+            log: Some(TreeHead { size: 4_096, root: Hash::of(b"root") }),
         }),
         state: State { before: Some(Hash::of(b"before")), after: Some(Hash::of(b"after")) },
         ..base
@@ -368,14 +372,100 @@ fn statements_keep_their_bytes_and_read_back() {
             },
         ),
     ];
+    let now: Vec<_> = now.into_iter().chain(events()).collect();
     compare(include_str!("vectors/statements.json"), "statements.json", &now);
 }
 
-fn push_case(name: &str, epoch: Epoch, after: Through, entries: &[Vec<u8>]) -> Value {
+/// What is said of time, keys, stations and the log.
+fn events() -> [Value; 6] {
+    let (v, tenant, key, station) = (1, tenant(), keys().public().key_id(), station());
+    let time = time("2025-11-22T11:04:06.000Z");
+    let kind = str::to_owned;
+    let serial = |n| CertificateSerial::from_parts(1_700_000_000_000, &[n; 10]);
+    let tree = |size| TreeHead { size, root: Hash::of(b"root") };
+    let entry = Hash::of(b"entry");
+    let through = Some(ChainPoint { epoch: epoch(1), seq: 7, hash: entry });
+    let restored = LogRecovered {
+        v,
+        kind: kind("log.recovered"),
+        tenant,
+        key,
+        generation: 2,
+        restored: tree(1_000),
+        known: tree(1_200),
+        reason: "disk of the database lost".to_owned(),
+        people: ["A. Admin".to_owned(), "B. Quality".to_owned()],
+        time,
+    };
+    let nonce = Hash::of(b"nonce");
+    let other = Hash::of(b"another entry");
+    [
+        framed("time", &TimeStatement { v, kind: kind("time"), tenant, key, nonce, time }),
+        framed(
+            "fork.found",
+            &ForkFound {
+                v,
+                kind: kind("fork.found"),
+                tenant,
+                key,
+                station,
+                epoch_n: 1,
+                seq: 8,
+                held: entry,
+                other,
+                branch: 1,
+                time,
+            },
+        ),
+        framed("log.recovered", &restored),
+        framed(
+            "station.closed",
+            &StationClosed {
+                v,
+                kind: kind("station.closed"),
+                tenant,
+                key,
+                station,
+                closing: Closing::Revoked,
+                through,
+                reason: "stolen".to_owned(),
+                time,
+            },
+        ),
+        framed(
+            "key.rotated",
+            &KeyRotated {
+                v,
+                kind: kind("key.rotated"),
+                tenant,
+                key,
+                previous: serial(1),
+                certificate: serial(2),
+                time,
+            },
+        ),
+        framed(
+            "export",
+            &ExportSeal {
+                v,
+                kind: kind("export"),
+                tenant,
+                key,
+                station: Some(station),
+                manifest_sha256: Hash::of(b"manifest"),
+                time,
+            },
+        ),
+    ]
+}
+
+fn push_case(name: &str, epoch: Epoch, after: Through, entries: &[Vec<u8>], log: Option<LogSeen>) -> Value {
     let clock = PushClock { wall: time("2025-11-22T11:04:06.000Z"), mono_ms: 12_345, boot: boot() };
     let count = entries.len().try_into().unwrap();
-    let request =
-        PushRequest { header: PushHeader { v: 1, epoch, after, count, clock }, entries: entries.concat() };
+    let request = PushRequest {
+        header: PushHeader { v: 1, epoch, after, count, clock, log },
+        entries: entries.concat(),
+    };
     let body = request.write().unwrap();
     assert_eq!(PushRequest::read(&body).unwrap(), request, "{name} reads back");
     json!({"name": name, "bytes": hex::encode(&body)})
@@ -463,9 +553,10 @@ fn requests_keep_their_bytes_and_read_back() {
         query: "",
         body: Some(body),
     };
+    let seen = Some(LogSeen { generation: 2, size: 1_000 });
     let now = [
-        push_case("push, from the certificate", epoch(1), genesis, &entries),
-        push_case("push, empty", epoch(2), Through { seq: 7, hash: Hash::of(b"entry") }, &[]),
+        push_case("push, from the certificate", epoch(1), genesis, &entries, None),
+        push_case("push, empty", epoch(2), Through { seq: 7, hash: Hash::of(b"entry") }, &[], seen),
         request_case("request without a body, no nonce yet", &get, None),
         request_case("request with a body", &post, Some("AAAAAAHAAAA_-0")),
         enrol_case(),

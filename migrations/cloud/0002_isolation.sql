@@ -28,6 +28,30 @@ CREATE POLICY own_tenant ON station
     USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
     WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
 
+ALTER TABLE station_key ENABLE ROW LEVEL SECURITY;
+ALTER TABLE station_key FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON station_key
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
+ALTER TABLE station_closing ENABLE ROW LEVEL SECURITY;
+ALTER TABLE station_closing FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON station_closing
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
+ALTER TABLE heartbeat ENABLE ROW LEVEL SECURITY;
+ALTER TABLE heartbeat FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON heartbeat
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
+ALTER TABLE head_contradiction ENABLE ROW LEVEL SECURITY;
+ALTER TABLE head_contradiction FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON head_contradiction
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
 ALTER TABLE enrolment_token ENABLE ROW LEVEL SECURITY;
 ALTER TABLE enrolment_token FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_tenant ON enrolment_token
@@ -40,9 +64,33 @@ CREATE POLICY own_tenant ON entry
     USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
     WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
 
+ALTER TABLE waiting ENABLE ROW LEVEL SECURITY;
+ALTER TABLE waiting FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON waiting
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
 ALTER TABLE leaf ENABLE ROW LEVEL SECURITY;
 ALTER TABLE leaf FORCE ROW LEVEL SECURITY;
 CREATE POLICY own_tenant ON leaf
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
+ALTER TABLE tree ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tree FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON tree
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
+ALTER TABLE node ENABLE ROW LEVEL SECURITY;
+ALTER TABLE node FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON node
+    USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
+
+ALTER TABLE recovered ENABLE ROW LEVEL SECURITY;
+ALTER TABLE recovered FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_tenant ON recovered
     USING (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid)
     WITH CHECK (tenant_id = nullif(current_setting('lotgate.tenant', true), '')::uuid);
 
@@ -102,6 +150,10 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC, lotgate_app;
 GRANT USAGE ON SCHEMA public TO lotgate_app;
 GRANT SELECT ON migration TO lotgate_app;
 GRANT SELECT, INSERT ON master_key TO lotgate_app;
-GRANT SELECT, INSERT ON tenant, site, tenant_key, station, scan, certificate, entry, leaf, verdict, evidence, receipt, feed_page, audit TO lotgate_app;
-GRANT SELECT, INSERT, DELETE ON lot TO lotgate_app;
+GRANT SELECT, INSERT ON tenant, site, tenant_key, station, scan, certificate, entry, leaf, tree, node, recovered, verdict, evidence, receipt, feed_page, audit TO lotgate_app;
+GRANT SELECT, INSERT ON station_key, station_closing, head_contradiction TO lotgate_app;
+GRANT SELECT, INSERT, UPDATE (received_at, epoch_n, epoch_id, seq, hash, furthest_epoch_n, furthest_epoch_id, furthest_seq,
+    furthest_hash, depth, oldest, version, wall, clock_offset_ms, key_protection, devices, disk_free, alarms,
+    log_generation, log_size) ON heartbeat TO lotgate_app;
+GRANT SELECT, INSERT, DELETE ON lot, waiting TO lotgate_app;
 GRANT SELECT, INSERT, UPDATE (used_at, used_key, used_hpke_key, station_id) ON enrolment_token TO lotgate_app;

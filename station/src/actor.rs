@@ -72,7 +72,7 @@ pub struct Station {
 pub enum Ended {
     /// It was told to.
     Shutdown,
-    /// The queue accepts no more work; the reason, where it told one.
+    /// The queue accepts no more work before the next start; the reason, where it told one.
     QueueStopped(Option<StopReason>),
     /// Nobody listens to the reports any more.
     Unheard,
@@ -233,12 +233,12 @@ impl Station {
                 memory.repeats.values_mut().for_each(|open| open.forget(id));
                 tracing::error!(code = error.code(), "operation.not_kept");
                 let ended = match &error {
-                    AppendError::Stopped(reason) => Some(Ended::QueueStopped(Some(*reason))),
+                    // Only a new start makes another file; everything else ends by itself, and is refused until then.
+                    AppendError::Stopped(reason @ StopReason::Damaged) => {
+                        Some(Ended::QueueStopped(Some(*reason)))
+                    }
                     AppendError::Closed => Some(Ended::QueueStopped(None)),
-                    AppendError::Invalid(_)
-                    | AppendError::IdReused(_)
-                    | AppendError::Storage(_)
-                    | AppendError::Random(_) => None,
+                    _ => None,
                 };
                 memory.not_kept = Some((id, error.clone()));
                 self.report(Report::NotKept(error)).await;

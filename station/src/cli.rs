@@ -1,26 +1,35 @@
 //! The program `lotgate`: everything that IT and tests need, without a window (DESIGN §8).
 
 mod agent;
+mod config_show;
 mod decode;
 mod doctor;
 mod enrol;
+mod export;
 #[cfg(unix)]
 mod owner;
+mod recover;
+mod retire;
+mod rotate;
+mod site;
 mod status;
+mod sync;
 mod verify;
 mod version;
 
-use crate::config::{Config, ConfigError};
+use crate::config::ConfigError;
+use crate::retired::Retirement;
 use clap::{Args, Parser, Subcommand};
 use lotgate_domain::ids::BootId;
-use lotgate_domain::operation::Program;
 use lotgate_domain::text::Language;
 use lotgate_sync::clock::SystemClock;
 use lotgate_sync::queue::{OpenError, QueueError};
 use lotgate_sync::secure::{Places, Random as _, SecureError, SystemRandom};
+use site::{PlaceArgs, Site};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
 
 /// Exit codes (DESIGN §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +50,8 @@ pub enum Exit {
     DeviceMissing = 15,
     /// The queue holds operations that the cloud has not received.
     BlockedByUnsynced = 20,
+    /// The station was retired.
+    Retired = 21,
 }
 
 /// Why a command did not do what it was asked to: a closed code with words from the catalogue.
@@ -113,19 +124,6 @@ struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Args)]
-struct PlaceArgs {
-    /// Configuration file [default: /etc/lotgate/lotgate.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "LOTGATE_CONFIG")]
-    config: Option<PathBuf>,
-    /// Directory of the queue [default: /var/lib/lotgate]
-    #[arg(long, global = true, value_name = "DIR", env = "LOTGATE_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// Directory of keys and rollback anchor [default: the data directory with ".secure" added]
-    #[arg(long, global = true, value_name = "DIR", env = "LOTGATE_SECURE_DIR")]
-    secure_dir: Option<PathBuf>,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make this machine a station, with a single-use token.
@@ -136,17 +134,52 @@ enum Command {
     Status(JsonArgument),
     /// Check everything that the station needs, one line each.
     Doctor(JsonArgument),
-    /// Look at the local queue.
+    /// The configuration in force.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The local queue.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Give the station a new key, as planned; the agent must not run.
+    Rotate(rotate::Arguments),
+    /// End this station: empty its queue, have the cloud close it. It cannot be taken back.
+    Retire(retire::Arguments),
     /// Read barcodes: one JSON string a line on standard input, one JSON object a line on standard output.
     Decode,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Every key, its value, and where it comes from.
+    Show(config_show::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
 enum QueueCommand {
     /// Check every entry: bytes, hash, link, signature, and that the columns say what the bytes say.
     Verify(JsonArgument),
+    /// Write everything that the queue holds as signed files, for a courier or an auditor.
+    Export {
+        /// The directory to write; it must not exist.
+        dir: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Get the entries out of a queue whose key store is gone, with the keys of the tenant's two holders.
+    Recover(recover::Arguments),
+}
+
+impl Command {
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Status(a) | Self::Doctor(a) | Self::Queue(QueueCommand::Verify(a)) => a.json,
+            Self::Config(ConfigCommand::Show(a)) => a.json,
+            Self::Queue(QueueCommand::Export { json, .. }) => *json,
+            Self::Queue(QueueCommand::Recover(a)) => a.json,
+            Self::Enrol(_) | Self::Agent(_) | Self::Rotate(_) | Self::Retire(_) | Self::Decode => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -156,56 +189,11 @@ struct JsonArgument {
     json: bool,
 }
 
-/// Where a command works: configuration with the command line over it.
-struct Site {
-    config: Config,
-    places: Places,
-}
-
-impl PlaceArgs {
-    fn load(&self) -> Result<Site, Failure> {
-        let config = Config::load(self.config.as_deref())?
-            .with_directories(self.data_dir.clone(), self.secure_dir.clone())
-            .ok_or_else(|| Failure::new(Exit::Usage, "directories_not_apart", ""))?;
-        #[cfg(unix)]
-        owner::switch_from_root(&config.data_dir)?;
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-            .map(|dir| PathBuf::from(dir).join("lotgate.device"))
-            .filter(|file| file.exists());
-        let places = Places::new(config.data_dir.clone(), Some(config.secure_dir.clone()), credential);
-        Ok(Site { config, places })
-    }
-}
-
-/// Beside the queue: the server that enrolled this station, for when the configuration names none.
-const SERVER_FILE: &str = "server";
-
-impl Site {
-    /// The configured server, else the one that enrolled this station.
-    fn server(&self) -> Result<String, Failure> {
-        let enrolled_at = || std::fs::read_to_string(self.places.data.join(SERVER_FILE)).ok();
-        let server = self.config.server.clone().or_else(enrolled_at);
-        server.ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))
-    }
-
-    fn program(&self) -> Program {
-        Program {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            build: version::build().to_owned(),
-            config_sha256: self.config.sha256,
-        }
-    }
-}
-
 /// The whole program: reads the command line, does what it says, tells what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let json = cli.json
-        || match &cli.command {
-            Some(Command::Status(a) | Command::Doctor(a) | Command::Queue(QueueCommand::Verify(a))) => a.json,
-            Some(Command::Enrol(_) | Command::Agent(_) | Command::Decode) | None => false,
-        };
+    let json = cli.json || cli.command.as_ref().is_some_and(Command::wants_json);
     match run(cli) {
         Ok(exit) => exit,
         Err(failure) => {
@@ -221,17 +209,25 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         _ if cli.version => version::run(cli.json, out),
         None => Err(Failure::new(Exit::Usage, "no_command", "")),
-        Some(Command::Decode) => {
-            let config = Config::load(cli.places.config.as_deref())?;
-            decode::run(&config.site_codes, std::io::stdin().lock(), out)
-        }
+        Some(Command::Decode) => decode::run(&cli.places.config()?.site_codes, std::io::stdin().lock(), out),
         Some(Command::Enrol(arguments)) => enrol::run(&cli.places.load()?, &arguments, out),
         Some(Command::Agent(arguments)) => agent::run(cli.places.load()?, arguments),
         Some(Command::Status(argument)) => status::run(&cli.places.load()?, argument.json, out),
         Some(Command::Doctor(argument)) => doctor::run(&cli.places.load()?, argument.json, out),
+        Some(Command::Config(ConfigCommand::Show(arguments))) => {
+            config_show::run(&cli.places.load()?, arguments, out)
+        }
         Some(Command::Queue(QueueCommand::Verify(argument))) => {
             verify::run(&cli.places.load()?, argument.json, out)
         }
+        Some(Command::Queue(QueueCommand::Export { dir, json })) => {
+            export::run(&cli.places.load()?, &dir, json, out)
+        }
+        Some(Command::Queue(QueueCommand::Recover(arguments))) => {
+            recover::run(&cli.places.load()?, &arguments, out)
+        }
+        Some(Command::Rotate(arguments)) => rotate::run(&cli.places.load()?, arguments, out),
+        Some(Command::Retire(arguments)) => retire::run(&cli.places.load()?, &arguments, out),
     }
 }
 
@@ -266,6 +262,31 @@ fn system_clock() -> SystemClock {
     let mut random = [0u8; 10];
     let _ = SystemRandom.fill(&mut random);
     SystemClock::new(BootId::from_parts(0, &random))
+}
+
+/// JSON lines on standard error.
+fn log_to_stderr(site: &Site) {
+    // The configuration was read with this very check.
+    let filter = EnvFilter::try_new(&site.config.log_filter).unwrap_or_default();
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Runtime::new().map_err(|error| Failure::new(Exit::Queue, "no_runtime", error.to_string()))
+}
+
+/// A station that was closed does no more work.
+fn refuse_retired(places: &Places) -> Result<(), Failure> {
+    match Retirement::read(places) {
+        Ok(None) => Ok(()),
+        Ok(Some(retirement)) => Err(Failure::new(Exit::Retired, retirement.code(), "")),
+        Err(error) => Err(Failure::new(Exit::KeyStore, "key_store", error.to_string())),
+    }
+}
+
+/// A closed value as it is written in JSON, without the quotation marks.
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::json!(value).as_str().unwrap_or_default().to_owned()
 }
 
 /// Prints one JSON document, readable.

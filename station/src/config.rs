@@ -1,22 +1,33 @@
-//! The configuration file: TOML, parsed once; unknown keys and impossible values are errors with file, line
-//! and key.
+//! The configuration: five sources, one over the other (DESIGN §8), every one checked whole. Unknown keys and
+//! impossible values are errors with file, line and key, or with the variable or flag.
+//!
+//! policy (`/etc/lotgate/policy.d/*.toml`) > command line > `LOTGATE_` variables > the configuration file > what the
+//! installer left (`/usr/share/lotgate/installer.toml`) > built in. All files are TOML of this form:
 //!
 //! ```toml
 //! [cloud]
-//! server = "https://cloud.example"   # plain http only for loopback
-//! ca_file = "/etc/lotgate/plant-ca.pem"  # a private certificate authority, if the plant has one
+//! server = "https://cloud.example"   # plain http only for loopback; LOTGATE_SERVER, --server
+//! ca_file = "/etc/lotgate/plant-ca.pem"  # a private certificate authority, if the plant has one; LOTGATE_CA_FILE
+//! proxy = "system"                   # "none", or http://host:port; LOTGATE_PROXY
 //!
 //! [paths]
-//! data = "/var/lib/lotgate"          # the queue
-//! secure = "/var/lib/lotgate.secure" # keys and rollback anchor; default: data with ".secure" added
-//!
+//! data = "/var/lib/lotgate"          # the queue; LOTGATE_DATA_DIR, --data-dir
+//! secure = "/var/lib/lotgate.secure" # keys and rollback anchor; default: data with ".secure" added;
+//!                                    # LOTGATE_SECURE_DIR, --secure-dir
 //! [station]
-//! name = "Dispense 1"                # what people call it; used at enrolment
+//! name = "Dispense 1"                # what people call it; used at enrolment; LOTGATE_STATION_NAME
+//!
+//! [keys]
+//! store = "automatic"                # at enrolment: the system's credential if there is one, else the system's own
+//!                                    # key store (Windows) or a private file; "secret_service" instead of the file;
+//!                                    # LOTGATE_KEY_STORE
+//! [log]
+//! filter = "info"                    # LOTGATE_LOG
 //!
 //! [codes]
-//! lot_prefix = ["LOT:"]              # the site's own lot codes; lots name them whole in `codes`
-//!
-//! [[device]]
+//! lot_prefix = ["LOT:"]              # the site's own lot codes; lots name them whole in `codes`; LOTGATE_LOT_PREFIX,
+//!                                    # with commas between
+//! [[device]]                         # the uppermost source with any names them all
 //! role = "scanner"                   # "printer" and "scale" come in a later version
 //! transport = "serial"               # "hid" and "tcp" come in a later version
 //! path = "/dev/ttyACM0"              # or: usb = { vid = 0x0c2e, pid = 0x0b6a, serial = "1234" }
@@ -27,17 +38,58 @@
 //! terminator = "cr"                  # "lf", "crlf", "etx"
 //! ```
 
-use lotgate_devices::binding::{
-    DataBits, Parity, PortSelector, ScannerBinding, SerialSettings, StopBits, UsbIdentity,
-};
-use lotgate_devices::event::{Role, Transport};
-use lotgate_devices::frame::Terminator;
+mod device;
+mod document;
+mod error;
+mod layer;
+mod sources;
+mod value;
+
+pub use error::{ConfigError, ConfigErrorCode};
+pub use layer::{Layer, Origin};
+pub use sources::{Flags, Sources};
+
+use layer::{At, Values};
+use lotgate_devices::binding::ScannerBinding;
 use lotgate_domain::barcode::{SiteMeaning, SitePattern, SitePatterns};
 use lotgate_domain::ids::Hash;
-use serde::Deserialize;
-use std::ops::Range;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use toml::Spanned;
+
+/// `[cloud] proxy`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum WayOut {
+    /// As the system says.
+    #[default]
+    System,
+    /// Directly.
+    Direct,
+    /// By this proxy.
+    Proxy(String),
+}
+
+/// `[keys] store`: where the device secret is put at enrolment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyStore {
+    /// What fits the machine without being asked for.
+    #[default]
+    Automatic,
+    /// The Secret Service of the user's session, unless the system hands over a credential.
+    SecretService,
+}
+
+/// A key in force, as people may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Effective {
+    /// `table.key`.
+    pub key: &'static str,
+    /// Its value, without secrets; null if it is not set.
+    pub value: Value,
+    /// Where it comes from.
+    pub origin: Origin,
+}
 
 /// The configuration in force.
 #[derive(Debug, Clone)]
@@ -46,284 +98,143 @@ pub struct Config {
     pub server: Option<String>,
     /// `[cloud] ca_file`.
     pub ca_file: Option<PathBuf>,
-    /// `[paths] data`.
+    /// `[cloud] proxy`.
+    pub proxy: WayOut,
+    /// `[paths] data`, from the root.
     pub data_dir: PathBuf,
-    /// `[paths] secure`.
+    /// `[paths] secure`, from the root; never within the data directory, nor the other way round.
     pub secure_dir: PathBuf,
     /// `[station] name`.
     pub station_name: String,
+    /// `[keys] store`.
+    pub key_store: KeyStore,
+    /// `[log] filter`.
+    pub log_filter: String,
     /// `[codes]`.
     pub site_codes: SitePatterns,
     /// `[[device]]` entries that this version drives.
     pub scanners: Vec<ScannerBinding>,
-    /// SHA-256 of the file as it was read; of nothing if there was none.
+    /// Every key, in the order of the file above.
+    pub effective: Vec<Effective>,
+    /// SHA-256 over the JSON object of all keys and shown values, keys in order, without spaces.
     pub sha256: Hash,
 }
 
-/// What is wrong with a configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConfigErrorCode {
-    /// The file cannot be read.
-    ConfigUnreadable,
-    /// Not TOML, or a value of the wrong type.
-    ConfigMalformed,
-    /// A key that is not known.
-    ConfigUnknownKey,
-    /// A value that is not possible here.
-    ConfigInvalidValue,
-    /// A key that must be there is not.
-    ConfigMissingKey,
-    /// Right, but this version cannot drive it.
-    NotInThisVersion,
+impl Config {
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        Self::of(sources.read()?)
+    }
+
+    fn of(values: Values) -> Result<Self, ConfigError> {
+        let data_dir = values.data.unwrap_or_else(|| built_in(default_data_dir()));
+        // Whoever names another data directory means its own secure one: the keys of one station must not meet the
+        // queue of another.
+        let secure = values.secure.filter(|secure| secure.origin.layer <= data_dir.origin.layer);
+        let secure_dir = secure.unwrap_or_else(|| built_in(secure_beside(&data_dir.value)));
+        let (data_dir, secure_dir) = apart(data_dir, secure_dir)?;
+        let name = values.name.unwrap_or_else(|| built_in("Station".to_owned()));
+        let proxy = values.proxy.unwrap_or_else(|| built_in(WayOut::default()));
+        let key_store = values.key_store.unwrap_or_else(|| built_in(KeyStore::default()));
+        let log = values.log.unwrap_or_else(|| built_in("info".to_owned()));
+        let prefixes = values.lot_prefix.unwrap_or_else(|| built_in(Vec::new()));
+        let devices = values.devices.unwrap_or_else(|| built_in(Vec::new()));
+
+        let row = |key, value, origin: &Origin| Effective { key, value, origin: origin.clone() };
+        let optional = |key, value: Option<(Value, &Origin)>| match value {
+            Some((value, origin)) => row(key, value, origin),
+            None => row(key, Value::Null, &Origin::built_in()),
+        };
+        let path = |path: &Path| json!(path.display().to_string());
+        let effective = vec![
+            optional("cloud.server", values.server.as_ref().map(|at| (json!(at.value), &at.origin))),
+            optional("cloud.ca_file", values.ca_file.as_ref().map(|at| (path(&at.value), &at.origin))),
+            row("cloud.proxy", shown_proxy(&proxy.value), &proxy.origin),
+            row("paths.data", path(&data_dir.value), &data_dir.origin),
+            row("paths.secure", path(&secure_dir.value), &secure_dir.origin),
+            row("station.name", json!(name.value), &name.origin),
+            row("keys.store", json!(key_store.value.as_str()), &key_store.origin),
+            row("log.filter", json!(log.value), &log.origin),
+            row("codes.lot_prefix", json!(prefixes.value), &prefixes.origin),
+            row("device", devices.value.iter().map(device::shown).collect(), &devices.origin),
+        ];
+        let lot = |prefix| SitePattern { prefix, meaning: SiteMeaning::Lot };
+        Ok(Self {
+            server: values.server.map(|at| at.value),
+            ca_file: values.ca_file.map(|at| at.value),
+            proxy: proxy.value,
+            data_dir: data_dir.value,
+            secure_dir: secure_dir.value,
+            station_name: name.value,
+            key_store: key_store.value,
+            log_filter: log.value,
+            site_codes: SitePatterns(prefixes.value.into_iter().map(lot).collect()),
+            scanners: devices.value,
+            sha256: fingerprint(&effective),
+            effective,
+        })
+    }
 }
 
-impl ConfigErrorCode {
-    /// Every code.
-    pub const ALL: [Self; 6] = [
-        Self::ConfigUnreadable,
-        Self::ConfigMalformed,
-        Self::ConfigUnknownKey,
-        Self::ConfigInvalidValue,
-        Self::ConfigMissingKey,
-        Self::NotInThisVersion,
-    ];
-
-    /// The code as written.
+impl KeyStore {
+    /// As written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::ConfigUnreadable => "config_unreadable",
-            Self::ConfigMalformed => "config_malformed",
-            Self::ConfigUnknownKey => "config_unknown_key",
-            Self::ConfigInvalidValue => "config_invalid_value",
-            Self::ConfigMissingKey => "config_missing_key",
-            Self::NotInThisVersion => "not_in_this_version",
+            Self::Automatic => "automatic",
+            Self::SecretService => "secret_service",
         }
     }
 }
 
-/// A configuration that cannot be used: which file, line, key, and what is expected.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{line}: {key}: {message}", file.display())]
-pub struct ConfigError {
-    /// What is wrong.
-    pub code: ConfigErrorCode,
-    /// The file.
-    pub file: PathBuf,
-    /// Line in it, from 1; 0 if the whole file is meant.
-    pub line: usize,
-    /// The key, as `table.key`; empty if none is meant.
-    pub key: String,
-    /// What is expected, in words.
-    pub message: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawConfig {
-    #[serde(default)]
-    cloud: RawCloud,
-    #[serde(default)]
-    paths: RawPaths,
-    #[serde(default)]
-    station: RawStation,
-    #[serde(default)]
-    codes: RawCodes,
-    #[serde(default)]
-    device: Vec<Spanned<RawDevice>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawCloud {
-    server: Option<Spanned<String>>,
-    ca_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawPaths {
-    data: Option<PathBuf>,
-    secure: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawStation {
-    name: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawCodes {
-    #[serde(default)]
-    lot_prefix: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDevice {
-    role: Spanned<String>,
-    transport: Spanned<String>,
-    path: Option<PathBuf>,
-    usb: Option<RawUsb>,
-    address: Option<Spanned<String>>,
-    baud: Option<Spanned<u32>>,
-    data_bits: Option<Spanned<u8>>,
-    parity: Option<Spanned<String>>,
-    stop_bits: Option<Spanned<u8>>,
-    terminator: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawUsb {
-    vid: u16,
-    pid: u16,
-    serial: Option<String>,
-}
-
-struct Source<'a> {
-    file: &'a Path,
-    text: &'a str,
-}
-
-impl Source<'_> {
-    fn error(
-        &self,
-        code: ConfigErrorCode,
-        at: Range<usize>,
-        key: &str,
-        message: impl Into<String>,
-    ) -> ConfigError {
-        let before = self.text.get(..at.start).unwrap_or(self.text);
-        ConfigError {
-            code,
-            file: self.file.to_owned(),
-            line: before.bytes().filter(|b| *b == b'\n').count() + 1,
-            key: key.to_owned(),
-            message: message.into(),
-        }
-    }
-
-    fn toml_error(&self, error: &toml::de::Error) -> ConfigError {
-        let at = error.span().unwrap_or(0..0);
-        let message = error.message();
-        let named = |prefix: &str| message.strip_prefix(prefix)?.split('`').next();
-        let (code, key) = if let Some(key) = named("unknown field `") {
-            (ConfigErrorCode::ConfigUnknownKey, key)
-        } else if let Some(key) = named("missing field `") {
-            (ConfigErrorCode::ConfigMissingKey, key)
-        } else {
-            (ConfigErrorCode::ConfigMalformed, self.key_at(at.start))
-        };
-        let key = match self.table_at(at.start) {
-            "" => key.to_owned(),
-            table if table == key => key.to_owned(),
-            table => format!("{table}.{key}"),
-        };
-        self.error(code, at, &key, message)
-    }
-
-    /// The table that holds byte `at`, by the last header above it or on its line.
-    fn table_at(&self, at: usize) -> &str {
-        let end = self.text.get(at..).and_then(|rest| rest.find('\n')).map_or(self.text.len(), |n| at + n);
-        let above = self.text.get(..end).unwrap_or_default();
-        let header = above.lines().rev().map(str::trim).find(|line| line.starts_with('['));
-        header.map_or("", |line| line.trim_matches(['[', ']']))
-    }
-
-    /// The key on the line that holds byte `at`.
-    fn key_at(&self, at: usize) -> &str {
-        let start = self.text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |n| n + 1);
-        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        line.split_once('=').map_or("", |(key, _)| key.trim())
-    }
-}
-
-/// Where configuration is looked for when no file is named.
-#[must_use]
-pub fn default_file() -> &'static Path {
-    if cfg!(windows) {
-        Path::new(r"C:\ProgramData\Lotgate\lotgate.toml")
-    } else {
-        Path::new("/etc/lotgate/lotgate.toml")
-    }
+const fn built_in<T>(value: T) -> At<T> {
+    At { value, origin: Origin::built_in() }
 }
 
 fn default_data_dir() -> PathBuf {
     PathBuf::from(if cfg!(windows) { r"C:\ProgramData\Lotgate\data" } else { "/var/lib/lotgate" })
 }
 
-impl Config {
-    /// Reads `file`, or the default file if that is `None` (which need not exist).
-    ///
-    /// # Errors
-    /// [`ConfigError`].
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let path = file.unwrap_or(default_file());
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => {
-                return Err(ConfigError {
-                    code: ConfigErrorCode::ConfigUnreadable,
-                    file: path.to_owned(),
-                    line: 0,
-                    key: String::new(),
-                    message: error.to_string(),
-                });
+/// A proxy's user and password are nobody's business who looks at the configuration.
+fn shown_proxy(proxy: &WayOut) -> Value {
+    match proxy {
+        WayOut::System => json!("system"),
+        WayOut::Direct => json!("none"),
+        WayOut::Proxy(url) => {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+            match rest.rsplit_once('@') {
+                Some((_, host)) => json!(format!("{scheme}://***@{host}")),
+                None => json!(url),
             }
-        };
-        Self::parse(path, &text)
+        }
     }
+}
 
-    /// Parses the text of `file`.
-    ///
-    /// # Errors
-    /// [`ConfigError`].
-    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let source = Source { file, text };
-        let raw: RawConfig = toml::from_str(text).map_err(|error| source.toml_error(&error))?;
-        if let Some(server) = &raw.cloud.server {
-            check_server(server.get_ref()).map_err(|message| {
-                source.error(ConfigErrorCode::ConfigInvalidValue, server.span(), "cloud.server", message)
-            })?;
-        }
-        let scanners: Vec<ScannerBinding> =
-            raw.device.into_iter().map(|device| scanner(&source, device)).collect::<Result<_, _>>()?;
-        let data_dir = raw.paths.data.unwrap_or_else(default_data_dir);
-        Ok(Self {
-            server: raw.cloud.server.map(Spanned::into_inner),
-            ca_file: raw.cloud.ca_file,
-            secure_dir: raw.paths.secure.unwrap_or_else(|| secure_beside(&data_dir)),
-            data_dir,
-            station_name: raw.station.name.unwrap_or_else(|| "Station".to_owned()),
-            site_codes: site_patterns(&source, raw.codes.lot_prefix)?,
-            scanners,
-            sha256: Hash::of(text.as_bytes()),
-        })
-    }
+fn fingerprint(effective: &[Effective]) -> Hash {
+    let values: BTreeMap<_, _> = effective.iter().map(|row| (row.key, &row.value)).collect();
+    // Writing plain JSON values to memory cannot fail.
+    Hash::of(&serde_json::to_vec(&values).unwrap_or_default())
+}
 
-    /// The same with directories from the command line, both made absolute; another data directory moves the
-    /// secure one along unless that is named too. `None` if one of them lies within the other: a copy of the
-    /// data directory would take the keys along and never be noticed (PROTOCOL §2).
-    #[must_use]
-    pub fn with_directories(mut self, data: Option<PathBuf>, secure: Option<PathBuf>) -> Option<Self> {
-        if let Some(data) = data {
-            self.secure_dir = secure_beside(&data);
-            self.data_dir = data;
+/// Both directories from the root, and neither within the other.
+fn apart(data: At<PathBuf>, secure: At<PathBuf>) -> Result<(At<PathBuf>, At<PathBuf>), ConfigError> {
+    let whole = |at: At<PathBuf>, key: &str| match plain_absolute(&at.value) {
+        Some(value) => Ok(At { value, ..at }),
+        None => {
+            let code = ConfigErrorCode::ConfigInvalidValue;
+            Err(ConfigError::at(&at.origin, code, key, "expected a directory"))
         }
-        if let Some(secure) = secure {
-            self.secure_dir = secure;
-        }
-        self.data_dir = plain_absolute(&self.data_dir)?;
-        self.secure_dir = plain_absolute(&self.secure_dir)?;
-        let apart =
-            !self.data_dir.starts_with(&self.secure_dir) && !self.secure_dir.starts_with(&self.data_dir);
-        apart.then_some(self)
+    };
+    let (data, secure) = (whole(data, "paths.data")?, whole(secure, "paths.secure")?);
+    if data.value.starts_with(&secure.value) || secure.value.starts_with(&data.value) {
+        let message = format!("{} and {}", data.value.display(), secure.value.display());
+        let code = ConfigErrorCode::DirectoriesNotApart;
+        return Err(ConfigError::at(&secure.origin, code, "paths.secure", message));
     }
+    Ok((data, secure))
 }
 
 /// The path from the root, without a slash at its end and without `.`; `None` for an empty one.
@@ -339,194 +250,5 @@ fn secure_beside(data: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether `server` may be used: https anywhere, plain http for loopback only.
-///
-/// # Errors
-/// What is expected, in words.
-pub fn check_server(server: &str) -> Result<(), &'static str> {
-    let expected = "expected https://host[:port]; plain http only for loopback";
-    if let Some(rest) = server.strip_prefix("https://") {
-        let host = rest.strip_suffix('/').unwrap_or(rest);
-        return if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-            Err(expected)
-        } else {
-            Ok(())
-        };
-    }
-    let authority = server.strip_prefix("http://").ok_or(expected)?.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if loopback { Ok(()) } else { Err(expected) }
-}
-
-fn site_patterns(source: &Source<'_>, prefixes: Vec<Spanned<String>>) -> Result<SitePatterns, ConfigError> {
-    let patterns = prefixes
-        .into_iter()
-        .map(|prefix| {
-            if prefix.get_ref().is_empty() {
-                let code = ConfigErrorCode::ConfigInvalidValue;
-                Err(source.error(code, prefix.span(), "codes.lot_prefix", "a prefix must not be empty"))
-            } else {
-                Ok(SitePattern { prefix: prefix.into_inner(), meaning: SiteMeaning::Lot })
-            }
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(SitePatterns(patterns))
-}
-
-fn scanner(source: &Source<'_>, device: Spanned<RawDevice>) -> Result<ScannerBinding, ConfigError> {
-    let span = device.span();
-    let device = device.into_inner();
-    let invalid = |value: Range<usize>, key: &str, expected: &str| {
-        source.error(ConfigErrorCode::ConfigInvalidValue, value, key, format!("expected {expected}"))
-    };
-    let later = |value: &Spanned<String>, key: &str| {
-        let message = format!("\"{}\" is not in this version", value.get_ref());
-        source.error(ConfigErrorCode::NotInThisVersion, value.span(), key, message)
-    };
-    let role = match device.role.get_ref().as_str() {
-        "scanner" => Role::Scanner,
-        "printer" | "scale" => return Err(later(&device.role, "device.role")),
-        _ => return Err(invalid(device.role.span(), "device.role", "\"scanner\", \"printer\" or \"scale\"")),
-    };
-    let transport = match device.transport.get_ref().as_str() {
-        "serial" => Transport::Serial,
-        "hid" | "tcp" => return Err(later(&device.transport, "device.transport")),
-        _ => {
-            let expected = "\"serial\", \"hid\" or \"tcp\"";
-            return Err(invalid(device.transport.span(), "device.transport", expected));
-        }
-    };
-    if let Some(address) = &device.address {
-        return Err(invalid(address.span(), "device.address", "path or usb with transport \"serial\""));
-    }
-    let port = match (device.path, device.usb) {
-        (Some(path), None) => PortSelector::Path(path),
-        (None, Some(usb)) => {
-            PortSelector::Usb(UsbIdentity { vid: usb.vid, pid: usb.pid, serial: usb.serial })
-        }
-        (Some(_), Some(_)) => return Err(invalid(span, "device.usb", "either path or usb, not both")),
-        (None, None) => {
-            let message = "a serial device needs either path or usb";
-            return Err(source.error(ConfigErrorCode::ConfigMissingKey, span, "device.path", message));
-        }
-    };
-    let default = SerialSettings::default();
-    let baud = match device.baud {
-        None => default.baud,
-        Some(baud) if (300..=4_000_000).contains(baud.get_ref()) => baud.into_inner(),
-        Some(baud) => return Err(invalid(baud.span(), "device.baud", "300 to 4000000")),
-    };
-    let data_bits = match device.data_bits.map(|v| (*v.get_ref(), v.span())) {
-        None => default.data_bits,
-        Some((7, _)) => DataBits::Seven,
-        Some((8, _)) => DataBits::Eight,
-        Some((_, at)) => return Err(invalid(at, "device.data_bits", "7 or 8")),
-    };
-    let parity = match device.parity.as_ref().map(|v| (v.get_ref().as_str(), v.span())) {
-        None => default.parity,
-        Some(("none", _)) => Parity::None,
-        Some(("odd", _)) => Parity::Odd,
-        Some(("even", _)) => Parity::Even,
-        Some((_, at)) => return Err(invalid(at, "device.parity", "\"none\", \"odd\" or \"even\"")),
-    };
-    let stop_bits = match device.stop_bits.map(|v| (*v.get_ref(), v.span())) {
-        None => default.stop_bits,
-        Some((1, _)) => StopBits::One,
-        Some((2, _)) => StopBits::Two,
-        Some((_, at)) => return Err(invalid(at, "device.stop_bits", "1 or 2")),
-    };
-    let terminator = match device.terminator.as_ref().map(|v| (v.get_ref().as_str(), v.span())) {
-        None => default.terminator,
-        Some(("cr", _)) => Terminator::Cr,
-        Some(("lf", _)) => Terminator::Lf,
-        Some(("crlf", _)) => Terminator::CrLf,
-        Some(("etx", _)) => Terminator::Etx,
-        Some((_, at)) => return Err(invalid(at, "device.terminator", "\"cr\", \"lf\", \"crlf\" or \"etx\"")),
-    };
-    let settings = SerialSettings { baud, data_bits, parity, stop_bits, terminator };
-    Ok(ScannerBinding { role, transport, port, settings })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(Path::new("lotgate.toml"), text)
-    }
-
-    fn refused(text: &str) -> (ConfigErrorCode, usize, String) {
-        let error = parse(text).expect_err(text);
-        (error.code, error.line, error.key)
-    }
-
-    #[test]
-    fn a_whole_file_is_read() {
-        let config = parse(
-            "[cloud]\nserver = \"https://cloud.example\"\n[paths]\ndata = \"/d\"\n[station]\nname = \"D1\"\n\
-             [[device]]\nrole = \"scanner\"\ntransport = \"serial\"\npath = \"/dev/ttyACM0\"\nbaud = 115200\n",
-        )
-        .unwrap();
-        assert_eq!(config.server.as_deref(), Some("https://cloud.example"));
-        assert_eq!(config.secure_dir, Path::new("/d.secure"));
-        assert_eq!(config.scanners.len(), 1);
-        assert_eq!(config.scanners[0].settings.baud, 115_200);
-    }
-
-    #[test]
-    fn an_error_names_line_and_key() {
-        use ConfigErrorCode as C;
-        assert_eq!(refused("[cloud]\nservre = \"x\"\n"), (C::ConfigUnknownKey, 2, "cloud.servre".to_owned()));
-        assert_eq!(refused("\n[clowd]\n"), (C::ConfigUnknownKey, 2, "clowd".to_owned()));
-        assert_eq!(refused("[cloud]\nserver = 1\n").0, C::ConfigMalformed);
-        assert_eq!(refused("[cloud]\nserver = 1\n").1, 2);
-        assert_eq!(refused("[cloud\n").0, C::ConfigMalformed);
-        let device = "[[device]]\nrole = \"scanner\"\ntransport = \"serial\"\n";
-        assert_eq!(refused(device), (C::ConfigMissingKey, 1, "device.path".to_owned()));
-        let baud = format!("{device}path = \"/x\"\nbaud = 1\n");
-        assert_eq!(refused(&baud), (C::ConfigInvalidValue, 5, "device.baud".to_owned()));
-    }
-
-    #[test]
-    fn what_this_version_cannot_drive_is_said_so() {
-        use ConfigErrorCode as C;
-        let device = "[[device]]\nrole = \"printer\"\ntransport = \"tcp\"\naddress = \"10.0.0.1:9100\"\n";
-        assert_eq!(refused(device), (C::NotInThisVersion, 2, "device.role".to_owned()));
-        let hid = "[[device]]\nrole = \"scanner\"\ntransport = \"hid\"\n";
-        assert_eq!(refused(hid), (C::NotInThisVersion, 3, "device.transport".to_owned()));
-    }
-
-    #[test]
-    fn the_secure_directory_is_never_within_the_data_directory() {
-        let with = |data: &str, secure: Option<&str>| {
-            parse("").unwrap().with_directories(Some(data.into()), secure.map(PathBuf::from))
-        };
-        let beside = with("/x/sl/", None).unwrap();
-        assert_eq!((beside.data_dir, beside.secure_dir), ("/x/sl".into(), "/x/sl.secure".into()));
-        for (data, secure) in [("/x/d", "/x/d"), ("/x/d", "/x/d/secure"), ("/x/s/d", "/x/s"), ("", "/x")] {
-            assert!(with(data, Some(secure)).is_none(), "{data} {secure}");
-        }
-    }
-
-    #[test]
-    fn plain_http_is_for_loopback_only() {
-        for good in ["https://a", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {
-            assert_eq!(check_server(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "https://a/path",
-            "https://u@a",
-            "http://a",
-            "http://127.0.0.1.evil.example",
-            "ftp://a",
-            "https://",
-            "127.0.0.1",
-        ] {
-            assert!(check_server(bad).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

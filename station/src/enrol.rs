@@ -5,7 +5,7 @@ use lotgate_domain::operation::Program;
 use lotgate_domain::protocol::token::EnrolToken;
 use lotgate_domain::protocol::{CloudApi, EnrolRequest};
 use lotgate_domain::signature::Context;
-use lotgate_sync::queue::{Identity, IdentityError, OpenError, Queue, QueueOptions};
+use lotgate_sync::queue::{CapacityLimits, Identity, IdentityError, OpenError, Queue, QueueOptions};
 use lotgate_sync::secure::{Random, Secure};
 use std::sync::Arc;
 
@@ -80,6 +80,7 @@ where
         clock: enrolment.clock,
         random: enrolment.random,
         program: enrolment.program,
+        limits: CapacityLimits::default(),
     };
     Queue::create(options, &identity).map_err(EnrolError::Queue)
 }

@@ -3,19 +3,23 @@
 //! The flow: [`config`] names the devices; each one's events reach the [`actor`]; a scan is decided by
 //! [`scan`] against the newest reference data, identical refusals are counted by [`repeat`]; the operation
 //! goes to the queue of `lotgate-sync`, and only after its commit the actor reports it. [`enrol`] makes a
-//! station of a machine. [`cli`] is the program.
+//! station of a machine, [`retired`] notes its end. [`cli`] is the program.
 //!
 //! # Invariants
 //! - No report, reply or output line of an operation leaves before its commit returned
 //!   (`tests/tests/whole_way.rs`, `tests/tests/kill.rs`).
 //! - A scan that is refused is an operation too, identical ones within ten seconds are counted
 //!   (`repeat::tests`, `tests/tests/whole_way.rs`).
-//! - An unknown configuration key is an error with file, line and key
-//!   (`config::tests::an_error_names_line_and_key`).
+//! - An unknown configuration key is an error with its place, whatever source it is in
+//!   (`config::tests`, `tests/tests/cli_config.rs`).
+//! - Where the device secret lies is chosen once, at enrolment (`tests/tests/key_stores.rs`).
+//! - A full queue refuses each scan loudly, and the station goes on (`tests/tests/actor.rs`).
+//! - A retired station never starts again (`tests/tests/retire_cli.rs`).
 
 pub mod actor;
 pub mod cli;
 pub mod config;
 pub mod enrol;
 pub mod repeat;
+pub mod retired;
 pub mod scan;

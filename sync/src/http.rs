@@ -4,32 +4,43 @@
 //! `nonce_expired` is repeated once, at once, with the nonce of that answer; only a second such answer is a
 //! failure. Redirects are never followed, bodies are cut off at a cap while they arrive, and nothing is
 //! unpacked except where asked for.
+//!
+//! The dates of the server's certificate are judged at the station's trusted time, not at its wall clock. Where
+//! that fails, the engine asks for a signed time: [`Reach::signed_time`] opens a connection of its own for it,
+//! on which chain and name are judged but no dates, and which carries nothing else.
 
 mod error;
 mod exchange;
 mod tls;
 
-use crate::clock::Clock;
-use crate::engine::Reach;
-use crate::engine::failure::ReplyCode;
+use crate::clock::{Clock, ClockMemory};
+use crate::engine::failure::{Failure, ReplyCode};
+use crate::engine::{Dates, Reach};
+use crate::secure::StationKeys;
 pub use error::CallError;
 use exchange::{Answer, Body, Exchange};
 use lotgate_domain::entry::Frame;
-use lotgate_domain::ids::{StationId, TenantId};
+use lotgate_domain::ids::{Hash, StationId, TenantId};
+use lotgate_domain::protocol::care::{
+    EvidenceReply, EvidenceRequest, Heartbeat, HeartbeatReply, RetireReply, RetireRequest, RotateReply,
+    RotateRequest,
+};
 use lotgate_domain::protocol::push::PushRequest;
 use lotgate_domain::protocol::{
-    CloudApi, ENROL_PATH, EnrolReply, EnrolRequest, FEED_PATH, FeedReply, HEAD_PATH, HeadReply,
-    OPERATIONS_PATH, PUSH_CONTENT_TYPE, PushReply,
+    CloudApi, ENROL_PATH, EVIDENCE_PATH, EnrolReply, EnrolRequest, FEED_PATH, FeedReply, HEAD_PATH,
+    HEARTBEAT_PATH, HeadReply, OPERATIONS_PATH, PUSH_CONTENT_TYPE, PushReply, RETIRE_PATH, ROTATE_PATH,
+    TIME_PATH,
 };
 use lotgate_domain::signature::KeyPair;
 use reqwest::{Method, Url};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use tls::TlsSetupError;
+use tls::{Configurations, StationTime, TlsSetupError};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -68,7 +79,7 @@ pub struct HttpOptions {
     pub ca_file: Option<PathBuf>,
     /// The way out.
     pub proxy: Proxy,
-    /// For `created`, and to judge the dates of certificates.
+    /// For `created`, and, with what [`Reach::remember_time`] was told, to judge the dates of certificates.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -137,6 +148,9 @@ impl HttpSetupError {
 /// The cloud over HTTP, as one station speaks to it.
 pub struct HttpCloud {
     exchange: Exchange,
+    /// For the one request for a signed time whose server's dates are not judged.
+    dateless: reqwest::Client,
+    time: Arc<StationTime>,
     /// Host and port that a probe connects to.
     listener: (String, u16),
 }
@@ -164,7 +178,13 @@ impl HttpCloud {
             Proxy::Url(url) => Some(Url::parse(url).map_err(|_| HttpSetupError::Proxy(url.clone()))?),
             Proxy::System | Proxy::Off => None,
         };
-        let client = server.client(&options, proxy.as_ref())?;
+        let time = Arc::new(StationTime::new(Arc::clone(&options.clock)));
+        let tls =
+            if server.local { tls::no_tls() } else { tls::configurations(options.ca_file.as_deref(), &time) };
+        let Configurations { judged, dateless } = tls.map_err(|error| setup_error(error, &options))?;
+        let build = |tls| server.client(tls, &options, proxy.as_ref());
+        let client = build(judged)?.build().map_err(HttpSetupError::Client)?;
+        let dateless = build(dateless)?.pool_max_idle_per_host(0).build().map_err(HttpSetupError::Client)?;
         let listener = match &proxy {
             Some(proxy) => address(proxy).ok_or_else(|| HttpSetupError::Proxy(proxy.to_string()))?,
             None => server.listener,
@@ -173,11 +193,16 @@ impl HttpCloud {
             client,
             base: server.url,
             authority: server.authority,
-            keys,
+            keys: RwLock::new(keys),
             clock: options.clock,
             nonce: Mutex::new(None),
         };
-        Ok(Self { exchange, listener })
+        Ok(Self { exchange, dateless, time, listener })
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, CallError> {
+        let body = json_body(request)?;
+        json(&self.exchange.signed(Method::POST, path, "", Some(body)).await?)
     }
 }
 
@@ -185,9 +210,7 @@ impl CloudApi for HttpCloud {
     type Error = CallError;
 
     async fn enrol(&self, request: EnrolRequest) -> Result<EnrolReply, CallError> {
-        let bytes = serde_json::to_vec(&request).map_err(|e| CallError::Request(e.into()))?;
-        let body = Body { bytes, content_type: "application/json", content_encoding: "" };
-        json(&self.exchange.unsigned(ENROL_PATH, body).await?)
+        json(&self.exchange.unsigned(ENROL_PATH, json_body(&request)?).await?)
     }
 
     async fn head(&self) -> Result<HeadReply, CallError> {
@@ -195,8 +218,12 @@ impl CloudApi for HttpCloud {
     }
 
     async fn push(&self, request: PushRequest) -> Result<PushReply, CallError> {
-        let body = request.write().map_err(|e| CallError::Request(io::Error::other(e)))?;
-        let bytes = zstd::bulk::compress(&body, ZSTD_LEVEL).map_err(CallError::Request)?;
+        // On another thread: the answers to the batches before must not wait for it.
+        let packed = tokio::task::spawn_blocking(move || {
+            let body = request.write().map_err(io::Error::other)?;
+            zstd::bulk::compress(&body, ZSTD_LEVEL)
+        });
+        let bytes = packed.await.map_err(io::Error::other).flatten().map_err(CallError::Request)?;
         let body = Body { bytes, content_type: PUSH_CONTENT_TYPE, content_encoding: "zstd" };
         json(&self.exchange.signed(Method::POST, OPERATIONS_PATH, "", Some(body)).await?)
     }
@@ -213,6 +240,22 @@ impl CloudApi for HttpCloud {
         let page = (!page.is_empty()).then(|| page.to_vec());
         Ok(FeedReply { statement: Some(frame.bytes().to_vec()), page })
     }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply, CallError> {
+        self.post(HEARTBEAT_PATH, &heartbeat).await
+    }
+
+    async fn evidence(&self, request: EvidenceRequest) -> Result<EvidenceReply, CallError> {
+        self.post(EVIDENCE_PATH, &request).await
+    }
+
+    async fn rotate(&self, request: RotateRequest) -> Result<RotateReply, CallError> {
+        self.post(ROTATE_PATH, &request).await
+    }
+
+    async fn retire(&self, request: RetireRequest) -> Result<RetireReply, CallError> {
+        self.post(RETIRE_PATH, &request).await
+    }
 }
 
 impl Reach for HttpCloud {
@@ -224,6 +267,24 @@ impl Reach for HttpCloud {
             io::Result::Ok(!matches!(closed, Ok(Ok(0) | Err(_))))
         };
         matches!(timeout(PROBE_WITHIN, look).await, Ok(Ok(true)))
+    }
+
+    async fn signed_time(&self, tenant: TenantId, nonce: Hash, dates: Dates) -> Result<Vec<u8>, Failure> {
+        let client = match dates {
+            Dates::Judged => &self.exchange.client,
+            Dates::Ignored => &self.dateless,
+        };
+        let query = format!("tenant={tenant}&nonce={nonce}");
+        let answer = self.exchange.bare(client, TIME_PATH, &query).await?;
+        Ok(answer.unpacked(MAX_REPLY)?)
+    }
+
+    fn remember_time(&self, memory: ClockMemory) {
+        self.time.remember(memory);
+    }
+
+    fn use_keys(&self, keys: &StationKeys) {
+        self.exchange.use_keys(Arc::clone(&keys.signing));
     }
 }
 
@@ -256,14 +317,14 @@ impl Server {
         Ok(Self { url, authority, listener, local })
     }
 
-    fn client(&self, options: &HttpOptions, proxy: Option<&Url>) -> Result<reqwest::Client, HttpSetupError> {
-        let tls = if self.local {
-            tls::no_tls()
-        } else {
-            tls::client_config(options.ca_file.as_deref(), &options.clock)
-        };
+    fn client(
+        &self,
+        tls: rustls::ClientConfig,
+        options: &HttpOptions,
+        proxy: Option<&Url>,
+    ) -> Result<reqwest::ClientBuilder, HttpSetupError> {
         let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.map_err(|error| setup_error(error, options))?)
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("lotgate/", env!("CARGO_PKG_VERSION")))
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
@@ -276,15 +337,14 @@ impl Server {
         // A cable that is pulled in mid-call must not hold the engine for the whole of the call's time.
         #[cfg(target_os = "linux")]
         let builder = builder.tcp_user_timeout(CONNECT_WITHIN);
-        let builder = match (proxy, &options.proxy) {
+        Ok(match (proxy, &options.proxy) {
             (Some(url), _) => {
                 let proxy = reqwest::Proxy::all(url.clone());
                 builder.proxy(proxy.map_err(|_| HttpSetupError::Proxy(url.to_string()))?)
             }
             (None, Proxy::System) if !self.local => builder,
             (None, _) => builder.no_proxy(),
-        };
-        builder.build().map_err(HttpSetupError::Client)
+        })
     }
 }
 
@@ -307,6 +367,11 @@ fn address(url: &Url) -> Option<(String, u16)> {
 
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn json_body(request: &impl Serialize) -> Result<Body, CallError> {
+    let bytes = serde_json::to_vec(request).map_err(|e| CallError::Request(e.into()))?;
+    Ok(Body { bytes, content_type: "application/json", content_encoding: "" })
 }
 
 fn json<T: DeserializeOwned>(answer: &Answer) -> Result<T, CallError> {

@@ -3,27 +3,50 @@
 //! One thread writes, with one connection; one reads what is to be sent; one keeps the rollback anchor.
 //! [`Queue`] is the handle to them.
 
+mod alarm;
 mod anchor;
+mod audit;
+mod capacity;
 mod check;
 mod compose;
+mod epochs;
 mod error;
+mod export;
 mod file;
 mod identity;
 mod library;
+mod log;
 mod opening;
+mod present;
+mod pruning;
 mod reader;
+mod recovery;
+mod remembered;
+mod restored_page;
 mod rows;
+mod salvage;
+mod set_aside;
 mod settle;
+mod signed_time;
 mod standing;
 mod view;
 mod writer;
 
+pub use alarm::QueueAlarm;
+pub use capacity::{Capacity, CapacityLevel, CapacityLimits};
 pub use error::{
     AppendError, Fault, FaultCode, KeepPageError, OpenError, QueueError, SettleError, StopReason,
     StorageError,
 };
+pub use export::{ExportError, ExportReport};
 pub use identity::{Identity, IdentityError};
 pub use library::{LibraryVersions, library_versions};
+pub use log::{
+    Contradiction, Following, LogFault, LogKnown, LogMark, LogStep, OwnHashes, ProvenVerdicts, Restored,
+};
+pub use pruning::Pruned;
+pub use recovery::RecoveredQueue;
+pub use set_aside::{EvidenceBatch, EvidenceToken, files as set_aside_files};
 pub use view::{QueueView, Verification};
 
 use crate::clock::{Clock, ClockMemory, ClockReading};
@@ -32,16 +55,19 @@ use lotgate_domain::chain::Head;
 use lotgate_domain::ids::{Epoch, Hash, OperationId};
 use lotgate_domain::operation::body::{Body, ChainPoint};
 use lotgate_domain::operation::{Actor, At, Knew, Program, Reason, State};
-use lotgate_domain::statement::{FeedPoint, Receipt, Signed, Through, VerdictBatch};
+use lotgate_domain::statement::event::LogRecovered;
+use lotgate_domain::statement::{FeedPoint, Receipt, Signed, Through};
 use lotgate_domain::time::Timestamp;
+use present::Present;
 use reader::Question;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
-use writer::{Command, Waiting};
+use writer::{Command, Waiting, Writer};
 
 /// What a queue is opened with.
 pub struct QueueOptions {
@@ -53,6 +79,8 @@ pub struct QueueOptions {
     pub random: Arc<dyn Random>,
     /// What every operation says of the program.
     pub program: Program,
+    /// How much may wait, and how much room the disk must have.
+    pub limits: CapacityLimits,
 }
 
 /// What the station hands over; the queue adds place, time and signature.
@@ -72,6 +100,8 @@ pub struct Draft {
     pub state: State,
     /// What happened.
     pub body: Body,
+    /// Whether it finishes a step that is open: then it is still taken when the queue takes no new work.
+    pub finishes: bool,
 }
 
 impl Draft {
@@ -86,6 +116,7 @@ impl Draft {
             knew,
             state: State::default(),
             body,
+            finishes: false,
         }
     }
 }
@@ -122,12 +153,20 @@ pub struct QueueState {
     pub oldest_wall: Option<Timestamp>,
     /// How far operations were handed to the network.
     pub sent_through: Option<ChainPoint>,
-    /// How far receipts go.
+    /// How far receipts go without a gap.
     pub settled_through: Option<ChainPoint>,
     /// What is known of time.
     pub clock: ClockMemory,
     /// The newest page of reference data.
     pub page: Option<PageMark>,
+    /// What is known of the tenant's log.
+    pub log: LogKnown,
+    /// How full it is.
+    pub capacity: Capacity,
+    /// What needs a person.
+    pub alarms: BTreeSet<QueueAlarm>,
+    /// The present epoch was opened in doubt: its claims are flagged until a person resolves it.
+    pub unconfirmed: bool,
     /// Why nothing is accepted, if so.
     pub stopped: Option<StopReason>,
     /// Transactions that this process committed.
@@ -172,6 +211,8 @@ impl PageMark {
 pub struct StoredPage {
     /// Which one.
     pub mark: PageMark,
+    /// Generation of the log that was accepted when the statement arrived.
+    pub generation: u64,
     /// The newest signed statement for it, framed.
     pub statement: Vec<u8>,
     /// The page, as the cloud sent it.
@@ -196,18 +237,22 @@ pub struct Batch {
 /// A verified answer of the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
+    /// The epoch that was pushed.
+    pub epoch: Epoch,
     /// The receipt.
     pub receipt: Signed<Receipt>,
-    /// The verdicts that came with it.
-    pub verdicts: Vec<Signed<VerdictBatch>>,
+    /// The verdicts that are proven to stand in the log, in order of seq.
+    pub verdicts: Vec<ProvenVerdicts>,
+    /// The checkpoint that they are proven under; without it nothing is settled.
+    pub log: Option<LogStep>,
 }
 
-/// What a receipt settled.
+/// What an answer settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
-    /// What it goes through to.
-    pub through: ChainPoint,
-    /// How many operations it settled that were not before; 0 if it was overtaken.
+    /// How far the epoch that was pushed is settled now.
+    pub through: Option<ChainPoint>,
+    /// How many operations it settled that were not before.
     pub newly: u64,
     /// How many operations its verdicts except from being accepted.
     pub exceptions: u64,
@@ -219,8 +264,7 @@ pub struct Settled {
 pub struct Queue {
     line: Arc<Line>,
     state: watch::Receiver<QueueState>,
-    identity: Arc<Identity>,
-    keys: StationKeys,
+    present: Present,
     clock: Arc<dyn Clock>,
 }
 
@@ -238,7 +282,9 @@ impl Line {
     }
 
     fn question(&self, question: Question) {
-        let _ = self.questions.as_ref().map(|questions| questions.send(question));
+        if let Some(questions) = &self.questions {
+            let _ = questions.send(question);
+        }
     }
 }
 
@@ -255,7 +301,7 @@ impl Drop for Line {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Queue({})", self.identity.station)
+        write!(f, "Queue({})", self.identity().station)
     }
 }
 
@@ -271,25 +317,27 @@ impl Queue {
     }
 
     /// Opens the queue and makes every check of PROTOCOL §2: settings, versions, identity, rollback anchor,
-    /// head and the last 1,000 entries. What is in doubt is an error and leaves the file as it was. Blocks on
-    /// the disk.
+    /// head and the last 1,000 entries. A queue that was rolled back goes on in a new epoch of the same file; one
+    /// that is gone, or cannot be used, in a new file, and the old one is kept as it was, set aside. Blocks on the
+    /// disk.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`]: a newer version's file, keys that are gone, a disk that cannot be read or written, and, with
+    /// no copy of the certificates in the secure directory, whatever is wrong with the file. Nothing was changed.
     pub fn open(options: QueueOptions) -> Result<Self, OpenError> {
         opening::open(options)
     }
 
-    /// Who the station is.
+    /// Who the station is now: a new key changes it.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.present.get().identity)
     }
 
-    /// The station's keys.
+    /// The station's present keys.
     #[must_use]
-    pub fn station_keys(&self) -> &StationKeys {
-        &self.keys
+    pub fn station_keys(&self) -> StationKeys {
+        self.present.get().keys.clone()
     }
 
     /// All clocks now.
@@ -331,6 +379,9 @@ impl Queue {
     /// The next entries after `after`, of one epoch, at most `max_entries` and `max_bytes` (but one at least),
     /// each checked. After the last entry of an epoch comes the start of the next. `None`: there is nothing.
     ///
+    /// The batch ends before a damaged entry. Where one comes first, twice looked at, it is set aside with the rest
+    /// of its epoch, and what comes next is the start of the next epoch.
+    ///
     /// # Errors
     /// [`QueueError`]; `Unknown` if this queue does not hold `after`.
     pub async fn batch(
@@ -339,7 +390,22 @@ impl Queue {
         max_entries: u64,
         max_bytes: u64,
     ) -> Result<Option<Batch>, QueueError> {
-        self.ask(|reply| Question::Batch { after, max_entries, max_bytes, reply }).await
+        let ask = || {
+            // A commit whose outcome is not known yet may be readable, and gone after the next opening.
+            let known = self.state.borrow().head;
+            self.ask(move |reply| Question::Batch { after, known, max_entries, max_bytes, reply })
+        };
+        let mut suspected = None;
+        loop {
+            match ask().await {
+                Err(QueueError::Damaged { epoch, seq }) if suspected == Some((epoch, seq)) => {
+                    self.set_aside_damaged(epoch, seq).await?;
+                }
+                // A read that fails once may be the disk's mood.
+                Err(QueueError::Damaged { epoch, seq }) => suspected = Some((epoch, seq)),
+                answer => return answer,
+            }
+        }
     }
 
     /// Whether the queue holds exactly this entry.
@@ -368,7 +434,7 @@ impl Queue {
         answer.await.unwrap_or(Err(QueueError::Closed))
     }
 
-    /// Settles what a verified receipt covers and keeps it with its verdicts.
+    /// Settles what a verified answer proves, and keeps all of it.
     ///
     /// # Errors
     /// [`SettleError`]; nothing is settled then.
@@ -377,6 +443,47 @@ impl Queue {
         let settlement = Box::new(settlement);
         self.line.command(Command::Settle { settlement, reply });
         answer.await.unwrap_or(Err(SettleError::Queue(QueueError::Closed)))
+    }
+
+    /// The hashes of up to `count` own entries of `epoch` from seq `first_seq` on, as far as they are here.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn hashes(&self, epoch: Epoch, first_seq: u64, count: u64) -> Result<OwnHashes, QueueError> {
+        self.ask(|reply| Question::Hashes { epoch, first_seq, count, reply }).await
+    }
+
+    /// Accepts restores of the cloud's log, signed by the tenant's root key and in order: what lies after `held`,
+    /// where the cloud's copy of the chain stands, is not settled any longer. Shown as an alarm until
+    /// acknowledged; those accepted before change nothing.
+    ///
+    /// # Errors
+    /// [`SettleError::Inconsistent`] if one does not follow what is known; [`SettleError::Queue`].
+    pub async fn accept_recovery(
+        &self,
+        recovered: Vec<Signed<LogRecovered>>,
+        held: Head,
+    ) -> Result<(), SettleError> {
+        let done = self.write(move |writer| writer.accept_recovery(&recovered, held)).await;
+        done.unwrap_or(Err(SettleError::Queue(QueueError::Closed)))
+    }
+
+    /// Keeps a contradiction of the cloud as evidence. Shown as an alarm until acknowledged.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn keep_contradiction(&self, contradiction: Contradiction) -> Result<(), QueueError> {
+        let done = self.write(move |writer| writer.keep_contradiction(&contradiction)).await;
+        done.unwrap_or(Err(QueueError::Closed))
+    }
+
+    /// Notes that a person took notice of an alarm; only those that tell of something past end by it.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn acknowledge(&self, alarm: QueueAlarm) -> Result<(), QueueError> {
+        let done = self.write(move |writer| writer.acknowledge(alarm)).await;
+        done.unwrap_or(Err(QueueError::Closed))
     }
 
     /// Keeps a page of reference data; without `page`, notes that the one that is here is still the newest.
@@ -403,6 +510,18 @@ impl Queue {
         let (reply, answer) = oneshot::channel();
         self.line.command(Command::Close { reply });
         answer.await.map_err(|_| QueueError::Closed)
+    }
+
+    /// Has the writer do something; `None` if the queue is closed.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.line.command(Command::Do(Box::new(move |writer| {
+            let _ = reply.send(job(writer));
+        })));
+        answer.await.ok()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(reader::Reply<T>) -> Question) -> Result<T, QueueError> {

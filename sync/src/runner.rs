@@ -1,25 +1,37 @@
 //! Runs the engine: does what it asks for, on the queue and on the cloud, and tells it what came of it.
 //!
 //! Nothing that the cloud says counts before it is verified; nothing is decided or settled by it before it
-//! is stored. So for a push: verify receipt and verdicts → settle (the queue stores them and settles in one
-//! transaction) → go on from there. For reference data: verify statement, hash chain and page → store →
-//! publish. What does not verify is dropped, shown as `server_inconsistent`, and changes nothing.
+//! is stored. So for a push: verify receipt, verdicts and proofs → settle (the queue stores them and settles in
+//! one transaction) → go on from there. For reference data: verify statement, hash chain and page → store →
+//! publish. What does not verify is kept beside what it contradicts, shown as `server_inconsistent`, and
+//! changes nothing else.
 
-use crate::engine::answer::{self, Expected, FeedState, FeedStep};
-use crate::engine::failure::{Failure, FailureCode, InconsistencyCode, QueueCode};
+mod care;
+mod desk;
+mod feed;
+mod shown;
+
+pub use desk::Desk;
+pub use shown::{FILE as STATUS_FILE, Shown, read_status};
+
+use crate::engine::failure::Failure;
 use crate::engine::status::Status;
-use crate::engine::{Action, Engine, Place, Reach, Reply, Settings, Wake};
-use crate::queue::{Batch, KeepPageError, PageMark, Queue, QueueError, QueueState, SettleError, Settlement};
+use crate::engine::{ActionId, Engine, Reach, Reply, Settings, Wake};
+use crate::queue::{PageMark, Queue, QueueAlarm, QueueError, QueueState};
+use crate::secure::Places;
+use futures_util::future::{AbortHandle, Aborted, abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lotgate_domain::chain::Head;
-use lotgate_domain::protocol::problem::ProblemCode;
-use lotgate_domain::protocol::push::{PushClock, PushHeader, PushRequest};
-use lotgate_domain::protocol::{CloudApi, FeedReply, PushReply};
+use lotgate_domain::protocol::CloudApi;
+use lotgate_domain::protocol::care::DeviceReport;
 use lotgate_domain::reference::Snapshot;
 use lotgate_domain::time::Timestamp;
 use serde::Serialize;
+use shown::StatusFile;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -33,6 +45,17 @@ pub struct Reference {
     pub mark: PageMark,
 }
 
+/// What the station says of itself in heartbeats, besides what its queue knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StationReport {
+    /// The devices by role.
+    pub devices: Vec<DeviceReport>,
+    /// Bytes free on the disk of the queue; what the queue last saw if this is `None`.
+    pub disk_free: Option<u64>,
+    /// Codes of what needs a person.
+    pub alarms: BTreeSet<String>,
+}
+
 /// How the sync stands, for screens and `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SyncStatus {
@@ -41,6 +64,8 @@ pub struct SyncStatus {
     pub engine: Status,
     /// Wall clock of the last good answer since the program started.
     pub last_contact_at: Option<Timestamp>,
+    /// Codes of everything that needs a person.
+    pub alarms: BTreeSet<String>,
 }
 
 /// What the rest of the station holds of the sync.
@@ -48,6 +73,7 @@ pub struct SyncStatus {
 pub struct SyncHandle {
     wakes: mpsc::UnboundedSender<Wake>,
     paused: watch::Sender<bool>,
+    reports: watch::Sender<StationReport>,
     status: watch::Receiver<SyncStatus>,
     reference: watch::Receiver<Option<Reference>>,
 }
@@ -63,32 +89,28 @@ impl SyncHandle {
         cloud: C,
         settings: Settings,
         seed: u64,
-    ) -> Result<(Self, Runner<C>), QueueError> {
-        let site = queue.identity().site.id;
-        let stored = queue.page().await?;
-        // Where the feed stands is known even if this program cannot read the page: the next one repairs it.
-        let feed = stored.as_ref().map_or_else(
-            || FeedState::start(site),
-            |stored| FeedState { cursor: stored.mark.cursor, hash: stored.mark.hash },
-        );
-        let read = stored.and_then(|stored| {
-            let PageMark { cursor, hash, .. } = stored.mark;
-            let snapshot = Snapshot::read(&stored.page, cursor, hash)
-                .inspect_err(|error| tracing::error!(cursor, %error, "stored reference page is not readable"))
-                .ok()?;
-            Some(Reference { snapshot: Arc::new(snapshot), mark: stored.mark })
-        });
-        let engine = Engine::new(settings, feed.cursor, seed, queue.clock().mono_ms);
+    ) -> Result<(Self, Runner<C>), QueueError>
+    where
+        C: CloudApi + Reach + Send + Sync,
+        C::Error: Into<Failure> + Display + Send,
+    {
+        let desk = Desk::new(queue, cloud).await?;
+        let now = desk.queue.clock().mono_ms;
+        let mut engine = Engine::new(settings, desk.cursor(), seed, now);
+        if desk.queue.rotation_is_pending().await {
+            engine.handle_wake(Wake::Rotate, now);
+        }
         let (wakes, woken) = mpsc::unbounded_channel();
         let (paused, pauses) = watch::channel(false);
-        let (status_sender, status) =
-            watch::channel(SyncStatus { engine: engine.status(), last_contact_at: None });
-        let (reference_sender, reference) = watch::channel(read);
-        let grown = queue.state();
+        let (reports, told) = watch::channel(StationReport::default());
+        let first = SyncStatus { engine: engine.status(), last_contact_at: None, alarms: desk.alarms() };
+        let (status_sender, status) = watch::channel(first);
+        let reference = desk.reference();
+        let grown = desk.queue.state();
         let seen = grown.borrow().head;
-        let desk = Desk { queue, cloud, feed, reference: reference_sender };
-        let runner = Runner { engine, desk, woken, pauses, grown, seen, status: status_sender };
-        Ok((Self { wakes, paused, status, reference }, runner))
+        let waits = Waits { woken, pauses, told, grown, seen };
+        let runner = Runner { engine, desk, waits, status: status_sender, file: None };
+        Ok((Self { wakes, paused, reports, status, reference }, runner))
     }
 
     /// Wakes the engine: a person asks to try now, the network came back, there is more reference data.
@@ -97,9 +119,23 @@ impl SyncHandle {
         let _ = self.wakes.send(wake);
     }
 
+    /// Asks for a new key of the station. It goes on with that in a new epoch once the cloud has certified it.
+    pub fn rotate(&self) {
+        self.wake(Wake::Rotate);
+    }
+
     /// Stops or resumes sending. Capture goes on either way.
     pub fn pause(&self, paused: bool) {
         self.paused.send_replace(paused);
+    }
+
+    /// Says how the station is. A heartbeat follows at once where the alarms are other than before.
+    pub fn report(&self, report: StationReport) {
+        self.reports.send_if_modified(|known| {
+            let news = *known != report;
+            *known = report;
+            news
+        });
     }
 
     /// How the sync stands, now and from now on.
@@ -119,18 +155,22 @@ impl SyncHandle {
 pub struct Runner<C> {
     engine: Engine,
     desk: Desk<C>,
-    woken: mpsc::UnboundedReceiver<Wake>,
-    pauses: watch::Receiver<bool>,
-    grown: watch::Receiver<QueueState>,
-    seen: Head,
+    waits: Waits,
     status: watch::Sender<SyncStatus>,
+    file: Option<StatusFile>,
 }
 
+/// An action that is being done, until it is cut off.
+type Job<'a> = Pin<Box<dyn Future<Output = Result<(ActionId, Result<Reply, Failure>), Aborted>> + Send + 'a>>;
+
 /// What happened while the engine waited.
-enum Waited<T> {
-    Done(T),
+enum Waited {
+    Done(ActionId, Result<Reply, Failure>),
+    CutOff,
     Woken(Wake),
     Paused(bool),
+    Changed,
+    Slept,
 }
 
 impl<C> Runner<C>
@@ -138,87 +178,144 @@ where
     C: CloudApi + Reach + Send + Sync,
     C::Error: Into<Failure> + Display + Send,
 {
-    /// Runs until `shutdown` is ready. A call under way is then dropped: what it did is found out by the next
+    /// The same, showing how it stands in a file beside the queue too, for other processes
+    /// ([`read_status`]).
+    #[must_use]
+    pub fn shown_in(self, places: &Places) -> Self {
+        Self { file: Some(StatusFile::new(places.clone())), ..self }
+    }
+
+    /// Runs until `shutdown` is ready. Calls under way are then dropped: what they did is found out by the next
     /// run, because a push that is repeated changes nothing.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let mut shutdown = pin!(shutdown);
-        let Self { mut engine, mut desk, mut woken, mut pauses, mut grown, seen, status } = self;
-        let clock = desk.queue.clone();
-        let now = || clock.clock().mono_ms;
-        let mut waits = Waits { woken: &mut woken, pauses: &mut pauses, grown: &mut grown, seen };
-        loop {
-            let action = engine.poll_action(now());
-            publish(&status, &engine, clock.clock().wall);
-            let sleep = match action {
-                Some(_) => None,
-                None => Some(engine.poll_timeout().map(|at| at.saturating_sub(now()))),
-            };
-            let mut work = pin!(async {
-                match (action, sleep) {
-                    (Some(action), _) => Some(desk.perform(action).await),
-                    (None, Some(Some(ms))) => {
-                        tokio::time::sleep(Duration::from_millis(ms)).await;
-                        None
-                    }
-                    (None, _) => std::future::pending().await,
-                }
-            });
-            let outcome = loop {
-                let waited = tokio::select! {
-                    () = &mut shutdown => return,
-                    done = &mut work => Waited::Done(done),
-                    other = waits.next() => other,
-                };
-                match waited {
-                    Waited::Done(outcome) => break outcome,
-                    Waited::Woken(wake) => engine.handle_wake(wake, now()),
-                    Waited::Paused(paused) => engine.handle_pause(paused, now()),
-                }
-                publish(&status, &engine, clock.clock().wall);
-                if action.is_none() {
-                    break None;
-                }
-            };
-            match outcome {
-                Some(Ok(reply)) => engine.handle_reply(reply, now()),
-                Some(Err(failure)) => engine.handle_failure(&failure, now()),
-                None => {}
+        let Self { engine, desk, waits, status, file } = self;
+        let watched = status.subscribe();
+        let work = pin!(work(engine, &desk, waits, status));
+        let queue = desk.queue.clone();
+        let show = pin!(async {
+            match file {
+                Some(file) => file.follow(watched, &queue).await,
+                None => std::future::pending().await,
             }
+        });
+        tokio::select! {
+            () = shutdown => {}
+            () = work => {}
+            () = show => {}
         }
     }
 }
 
-fn publish(status: &watch::Sender<SyncStatus>, engine: &Engine, wall: Timestamp) {
-    let engine = engine.status();
+async fn work<C>(mut engine: Engine, desk: &Desk<C>, mut waits: Waits, status: watch::Sender<SyncStatus>)
+where
+    C: CloudApi + Reach + Send + Sync,
+    C::Error: Into<Failure> + Display + Send,
+{
+    let clock = desk.queue.clone();
+    let now = || clock.clock().mono_ms;
+    let mut jobs: FuturesUnordered<Job<'_>> = FuturesUnordered::new();
+    let mut handles: BTreeMap<ActionId, AbortHandle> = BTreeMap::new();
+    loop {
+        if publish(&status, &engine, desk) {
+            alarmed(&mut engine, desk, now());
+        }
+        engine.handle_clock(desk.clock_is_doubtful());
+        while let Some((id, action)) = engine.poll_action(now()) {
+            let (job, handle) = abortable(async move { (id, desk.perform(id, action).await) });
+            handles.insert(id, handle);
+            jobs.push(Box::pin(job));
+        }
+        // What nobody waits for any more is cut off.
+        handles.retain(|id, handle| {
+            let awaited = engine.awaits(*id);
+            if !awaited {
+                handle.abort();
+            }
+            awaited
+        });
+        desk.retain(|batch| engine.awaits(batch));
+        if publish(&status, &engine, desk) {
+            alarmed(&mut engine, desk, now());
+            continue;
+        }
+        let sleep = engine.poll_timeout(now()).map(|at| at.saturating_sub(now()));
+        let slept = async {
+            match sleep {
+                Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let waited = tokio::select! {
+            Some(done) = jobs.next(), if !jobs.is_empty() => match done {
+                Ok((id, outcome)) => Waited::Done(id, outcome),
+                Err(Aborted) => Waited::CutOff,
+            },
+            waited = waits.next(desk) => waited,
+            () = slept => Waited::Slept,
+        };
+        match waited {
+            Waited::Done(id, Ok(reply)) => engine.handle_reply(id, reply, now()),
+            Waited::Done(id, Err(failure)) => engine.handle_failure(id, &failure, now()),
+            Waited::Woken(wake) => engine.handle_wake(wake, now()),
+            Waited::Paused(paused) => engine.handle_pause(paused, now()),
+            Waited::CutOff | Waited::Changed | Waited::Slept => {}
+        }
+    }
+}
+
+/// The alarms are other than before; where one says that something was set aside, it is evidence to be sent.
+fn alarmed<C>(engine: &mut Engine, desk: &Desk<C>, now: u64) {
+    engine.handle_wake(Wake::AlarmsChanged, now);
+    if desk.queue.state().borrow().alarms.contains(&QueueAlarm::QueueSetAside) {
+        engine.handle_wake(Wake::EvidenceFound, now);
+    }
+}
+
+/// Tells everybody how the sync stands; says whether the alarms are other than before.
+fn publish<C>(status: &watch::Sender<SyncStatus>, engine: &Engine, desk: &Desk<C>) -> bool
+where
+    C: CloudApi + Reach + Send + Sync,
+    C::Error: Into<Failure> + Display + Send,
+{
+    desk.note_alarms(engine.alarms());
+    let (engine, alarms) = (engine.status(), desk.alarms());
+    let mut alarmed = false;
     status.send_if_modified(|shown| {
-        if shown.engine == engine {
+        alarmed = shown.alarms != alarms;
+        if shown.engine == engine && !alarmed {
             return false;
         }
         if shown.engine.last_contact != engine.last_contact {
-            shown.last_contact_at = Some(wall);
+            shown.last_contact_at = Some(desk.queue.clock().wall);
         }
-        if shown.engine.stuck != engine.stuck || shown.engine.alarm != engine.alarm {
-            tracing::error!(stuck = ?engine.stuck, alarm = ?engine.alarm, "sync.needs_a_person");
+        if alarmed {
+            tracing::error!(?alarms, stuck = ?engine.stuck, "sync.needs_a_person");
         }
         if shown.engine.failure != engine.failure {
             tracing::info!(link = ?engine.link, failure = ?engine.failure, "sync.link");
         }
-        shown.engine = engine;
+        (shown.engine, shown.alarms) = (engine, alarms);
         true
     });
+    alarmed
 }
 
-struct Waits<'a> {
-    woken: &'a mut mpsc::UnboundedReceiver<Wake>,
-    pauses: &'a mut watch::Receiver<bool>,
-    grown: &'a mut watch::Receiver<QueueState>,
+struct Waits {
+    woken: mpsc::UnboundedReceiver<Wake>,
+    pauses: watch::Receiver<bool>,
+    told: watch::Receiver<StationReport>,
+    grown: watch::Receiver<QueueState>,
     /// Head of the queue at the last wake for its growth.
     seen: Head,
 }
 
-impl Waits<'_> {
+impl Waits {
     /// The next thing that somebody wants of the engine; waits for ever once nobody is left to want any.
-    async fn next<T>(&mut self) -> Waited<T> {
+    async fn next<C>(&mut self, desk: &Desk<C>) -> Waited
+    where
+        C: CloudApi + Reach + Send + Sync,
+        C::Error: Into<Failure> + Display + Send,
+    {
         loop {
             let head = self.grown.borrow_and_update().head;
             if head != self.seen {
@@ -228,182 +325,17 @@ impl Waits<'_> {
             tokio::select! {
                 Some(wake) = self.woken.recv() => return Waited::Woken(wake),
                 Ok(()) = self.pauses.changed() => return Waited::Paused(*self.pauses.borrow_and_update()),
-                Ok(()) = self.grown.changed() => {}
+                Ok(()) = self.told.changed() => {
+                    desk.report(self.told.borrow_and_update().clone());
+                    return Waited::Changed;
+                }
+                Ok(()) = self.grown.changed() => {
+                    if self.grown.borrow().head == self.seen {
+                        return Waited::Changed;
+                    }
+                }
                 else => std::future::pending().await,
             }
         }
-    }
-}
-
-/// Queue on one side, cloud on the other.
-struct Desk<C> {
-    queue: Queue,
-    cloud: C,
-    feed: FeedState,
-    reference: watch::Sender<Option<Reference>>,
-}
-
-impl<C> Desk<C>
-where
-    C: CloudApi + Reach + Send + Sync,
-    C::Error: Into<Failure> + Display + Send,
-{
-    async fn perform(&mut self, action: Action) -> Result<Reply, Failure> {
-        match action {
-            Action::FetchHead => {
-                let head = self.cloud.head().await.map_err(|error| failed("head", error))?;
-                let place = self.place(head.head()).await?;
-                Ok(Reply::Head { head, place })
-            }
-            Action::Push { after, max_entries, max_bytes } => {
-                let after = after.unwrap_or(Head::genesis(self.queue.identity().certificate.hash));
-                match self.queue.batch(after, max_entries, max_bytes).await.map_err(unreadable)? {
-                    Some(batch) => self.push(batch).await,
-                    None => Ok(Reply::Drained),
-                }
-            }
-            Action::PullFeed { after } => {
-                let reply = self.cloud.feed(after).await.map_err(|error| failed("feed", error))?;
-                self.take_feed(reply).await
-            }
-            Action::Probe => Ok(Reply::Probed { open: self.cloud.reach().await }),
-        }
-    }
-
-    async fn push(&mut self, batch: Batch) -> Result<Reply, Failure> {
-        let clock = self.queue.clock();
-        let header = PushHeader {
-            v: 1,
-            epoch: batch.epoch,
-            after: batch.after,
-            count: batch.count,
-            clock: PushClock { wall: clock.wall, mono_ms: clock.mono_ms, boot: clock.boot },
-        };
-        let sent = Head { epoch: Some(batch.epoch), seq: batch.last.seq, hash: batch.last.hash };
-        // The mark is for people; a queue that cannot be written any more is emptied all the same.
-        if let Err(error) = self.queue.mark_sent(batch.epoch, sent.seq).await {
-            tracing::warn!(%error, "queue.mark_sent");
-        }
-        match self.cloud.push(PushRequest { header, entries: batch.entries }).await {
-            Ok(reply) => self.take_pushed(sent, reply).await,
-            Err(error) => {
-                let failure = failed("push", error);
-                let mismatch = failure.code == FailureCode::Rejected(ProblemCode::HeadMismatch);
-                match failure.head.clone().filter(|_| mismatch) {
-                    Some(head) => {
-                        let place = self.place(head.head()).await?;
-                        Ok(Reply::HeadMismatch { head: *head, place })
-                    }
-                    None => Err(failure),
-                }
-            }
-        }
-    }
-
-    async fn take_pushed(&self, sent: Head, reply: PushReply) -> Result<Reply, Failure> {
-        let through = reply.accepted_through;
-        let held = self.holds(through).await?;
-        let proof = answer::check_push(self.expected(), &reply).inspect_err(report)?;
-        // An answer that names an entry which is not ours is a contradiction, whatever its receipt says.
-        if let Some(proof) = proof.filter(|_| held) {
-            let settlement = Settlement { receipt: proof.receipt, verdicts: proof.verdicts };
-            match self.queue.settle(settlement).await {
-                Ok(settled) => {
-                    tracing::debug!(newly = settled.newly, exceptions = settled.exceptions, "queue.settled");
-                }
-                // A queue that cannot be written is emptied all the same; a later receipt settles this, too.
-                Err(SettleError::Queue(error)) => tracing::error!(%error, "queue.unsettled"),
-                Err(error) => return Err(unsettled(error)),
-            }
-        }
-        Ok(Reply::Pushed { sent, through, held, stopped: reply.stopped })
-    }
-
-    async fn take_feed(&mut self, reply: FeedReply) -> Result<Reply, Failure> {
-        let step = answer::check_feed(self.expected(), self.feed, reply).inspect_err(report)?;
-        let (more, snapshot) = match step {
-            FeedStep::Nothing => (false, None),
-            FeedStep::Confirmed(_) if self.feed.cursor == 0 => (false, None),
-            FeedStep::Confirmed(point) => {
-                self.queue.keep_page(point, None).await.map_err(unkept)?;
-                (false, None)
-            }
-            FeedStep::Page { point, page, snapshot } => {
-                let (cursor, hash) = (point.value.cursor, point.value.hash);
-                self.queue.keep_page(point, Some(page)).await.map_err(unkept)?;
-                self.feed = FeedState { cursor, hash };
-                tracing::info!(cursor, lots = snapshot.lot_count(), "reference.page");
-                (true, Some(Arc::from(snapshot)))
-            }
-        };
-        if let Some(mark) = self.queue.state().borrow().page {
-            self.reference.send_modify(|known| {
-                let snapshot = snapshot.or_else(|| known.take().map(|known| known.snapshot));
-                *known = snapshot.map(|snapshot| Reference { snapshot, mark });
-            });
-        }
-        Ok(Reply::Feed { cursor: self.feed.cursor, more })
-    }
-
-    fn expected(&self) -> Expected<'_> {
-        let identity = self.queue.identity();
-        Expected { trust: &identity.trust, station: identity.station, site: identity.site.id }
-    }
-
-    async fn place(&self, head: Head) -> Result<Place, Failure> {
-        let head_held = self.holds(head).await?;
-        let settled = self.queue.state().borrow().settled_through;
-        let settled =
-            settled.map(|point| Head { epoch: Some(point.epoch), seq: point.seq, hash: point.hash });
-        Ok(Place { head_held, settled })
-    }
-
-    async fn holds(&self, point: Head) -> Result<bool, Failure> {
-        // A number past SQLite's integers is a lie of the cloud, not a fault of the queue.
-        if i64::try_from(point.seq).is_err() {
-            return Ok(false);
-        }
-        self.queue.holds(point).await.map_err(unreadable)
-    }
-}
-
-fn failed<E: Into<Failure> + Display>(call: &'static str, error: E) -> Failure {
-    tracing::debug!(call, %error, "sync.call_failed");
-    error.into()
-}
-
-fn report(code: &InconsistencyCode) {
-    tracing::error!(code = FailureCode::Inconsistent(*code).as_str(), "sync.server_inconsistent");
-}
-
-fn unreadable(error: QueueError) -> Failure {
-    tracing::error!(%error, "queue.unreadable");
-    match error {
-        QueueError::Damaged { .. } => QueueCode::QueueDamaged.into(),
-        QueueError::Unknown
-        | QueueError::Stopped(_)
-        | QueueError::Storage(_)
-        | QueueError::Open(_)
-        | QueueError::Closed => QueueCode::QueueUnreadable.into(),
-    }
-}
-
-fn unsettled(error: SettleError) -> Failure {
-    tracing::error!(%error, "queue.unsettled");
-    match error {
-        SettleError::Inconsistent { .. } => InconsistencyCode::ReceiptUnknownEntry.into(),
-        SettleError::Ahead { .. } => InconsistencyCode::CloudAhead.into(),
-        SettleError::Foreign => InconsistencyCode::ReceiptInvalid.into(),
-        SettleError::Queue(_) => QueueCode::QueueUnwritable.into(),
-    }
-}
-
-fn unkept(error: KeepPageError) -> Failure {
-    tracing::error!(%error, "queue.page_not_kept");
-    match error {
-        KeepPageError::Inconsistent => InconsistencyCode::FeedWentBack.into(),
-        KeepPageError::Foreign => InconsistencyCode::FeedInvalid.into(),
-        KeepPageError::PageMissing => InconsistencyCode::FeedBroken.into(),
-        KeepPageError::Queue(_) => QueueCode::QueueUnwritable.into(),
     }
 }

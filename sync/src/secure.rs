@@ -4,16 +4,16 @@
 //! a data directory that was put back is noticed by the rollback anchor, which is kept here too.
 
 mod device_secret;
-mod durable;
 mod lock;
 mod random;
+pub mod recovery;
 mod wrap;
 
-pub use durable::durable_write;
-pub(crate) use durable::sync_dir;
 pub use random::{Random, RandomError, SystemRandom};
 
+use crate::storage::{LocalDisk, Storage};
 use device_secret::DeviceSecret;
+pub(crate) use lock::DataLock;
 use lock::Locks;
 use lotgate_domain::ids::PublicKey;
 use lotgate_domain::signature::KeyPair;
@@ -26,7 +26,7 @@ const RECORD: &str = "protection.json";
 const QUEUE_FILE: &str = "queue.db";
 
 /// Where a station keeps its files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Places {
     /// The data directory: the queue.
     pub data: PathBuf,
@@ -34,6 +34,10 @@ pub struct Places {
     pub secure: PathBuf,
     /// The device secret as the system hands it to the program (`$CREDENTIALS_DIRECTORY/lotgate.device`).
     pub credential: Option<PathBuf>,
+    /// At enrolment the device secret goes to the Secret Service instead of a file, unless there is a credential.
+    pub secret_service: bool,
+    /// The disk that both directories are on.
+    pub storage: Arc<dyn Storage>,
 }
 
 impl Places {
@@ -45,7 +49,19 @@ impl Places {
             name.push(".secure");
             data.with_file_name(name)
         });
-        Self { data, secure, credential }
+        Self { data, secure, credential, secret_service: false, storage: Arc::new(LocalDisk) }
+    }
+
+    /// The same places on another disk.
+    #[must_use]
+    pub fn on(self, storage: Arc<dyn Storage>) -> Self {
+        Self { storage, ..self }
+    }
+
+    /// The same places with the Secret Service asked for, or not.
+    #[must_use]
+    pub fn with_secret_service(self, asked: bool) -> Self {
+        Self { secret_service: asked, ..self }
     }
 
     /// The file of the queue.
@@ -65,6 +81,8 @@ pub enum KeyProtection {
     File,
     /// The Windows Credential Manager.
     CredentialManager,
+    /// The Secret Service of the user's session.
+    SecretService,
 }
 
 impl KeyProtection {
@@ -75,6 +93,7 @@ impl KeyProtection {
             Self::Credential => "credential",
             Self::File => "file",
             Self::CredentialManager => "credential_manager",
+            Self::SecretService => "secret_service",
         }
     }
 }
@@ -125,10 +144,16 @@ pub enum SecureError {
     /// The store did not give back what was written to it.
     #[error("the key store does not keep what is written to it")]
     Probe,
-    /// The Windows Credential Manager failed.
-    #[cfg(windows)]
-    #[error("the Windows Credential Manager failed")]
-    CredentialManager(#[source] keyring::Error),
+    /// The system's key store (Credential Manager, Secret Service) failed.
+    #[cfg(any(windows, target_os = "linux"))]
+    #[error("the system's key store failed")]
+    SystemStore(#[source] keyring::Error),
+    /// The system's key store gave no answer in time; perhaps it waits for somebody to unlock it.
+    #[error("the system's key store does not answer")]
+    SystemStoreSilent,
+    /// This system has no such key store.
+    #[error("this system has no Secret Service")]
+    NoSecretService,
     /// No random bytes.
     #[error("the system gives no random bytes")]
     Random(#[from] RandomError),
@@ -163,8 +188,9 @@ impl SecureError {
             Self::Malformed { .. } => "key_store_malformed",
             Self::Unwrap(_) => "key_store_mismatch",
             Self::Probe => "key_store_probe",
-            #[cfg(windows)]
-            Self::CredentialManager(_) => "key_store",
+            #[cfg(any(windows, target_os = "linux"))]
+            Self::SystemStore(_) => "system_key_store",
+            Self::SystemStoreSilent | Self::NoSecretService => "system_key_store",
             Self::Random(_) | Self::Io { .. } => "key_store",
             Self::Locked { .. } => "locked",
         }
@@ -191,7 +217,7 @@ impl SecureError {
 struct Record {
     v: u64,
     key_protection: KeyProtection,
-    /// Name of the entry in the Credential Manager.
+    /// Name of the entry in the system's key store.
     name: Option<String>,
 }
 
@@ -229,7 +255,8 @@ impl std::fmt::Debug for StationKeys {
 pub struct Secure {
     places: Places,
     protection: KeyProtection,
-    keys: StationKeys,
+    first_keys: StationKeys,
+    later_keys: Vec<StationKeys>,
     queue_key: QueueKey,
     locks: Option<Locks>,
 }
@@ -257,23 +284,23 @@ impl Secure {
     /// # Errors
     /// [`SecureError`].
     pub fn prepare(places: Places, random: &dyn Random) -> Result<Self, SecureError> {
-        lock::make_private_dir(&places.data)?;
-        lock::make_private_dir(&places.secure)?;
+        lock::make_private_dir(&places, &places.data)?;
+        lock::make_private_dir(&places, &places.secure)?;
         let locks = Locks::take(&places)?;
         if read_record(&places)?.is_none() {
-            if places.queue_file().exists() {
+            if places.storage.exists(&places.queue_file()) {
                 return Err(SecureError::Missing(places.secure.join(RECORD)));
             }
             let (secret, record) = DeviceSecret::make(&places, random)?;
-            for item in wrap::Item::ALL {
+            for item in wrap::Item::AT_ENROLMENT {
                 let mut key = Zeroizing::new([0; 32]);
                 random.fill(key.as_mut())?;
-                wrap::store(&places.secure, item, &secret, &key, random)?;
+                wrap::store(&places, item, &secret, &key, random)?;
             }
             let json = serde_json::to_vec(&record).map_err(std::io::Error::from);
             let path = places.secure.join(RECORD);
             let json = json.map_err(SecureError::io(&path))?;
-            durable_write(&places.secure, RECORD, &json).map_err(SecureError::io(&path))?;
+            places.storage.write_durably(&places.secure, RECORD, &json).map_err(SecureError::io(&path))?;
         }
         Self::read(places, Some(locks))
     }
@@ -284,7 +311,7 @@ impl Secure {
     /// [`SecureError`].
     pub fn open(places: Places) -> Result<Self, SecureError> {
         enrolled(&places)?;
-        lock::make_private_dir(&places.data)?;
+        lock::make_private_dir(&places, &places.data)?;
         let locks = Locks::take(&places)?;
         Self::read(places, Some(locks))
     }
@@ -299,21 +326,25 @@ impl Secure {
     }
 
     fn read(places: Places, locks: Option<Locks>) -> Result<Self, SecureError> {
-        if places.data.is_dir() {
-            lock::check_owner(&places.data)?;
+        if places.storage.is_dir(&places.data) {
+            lock::check_owner(&places, &places.data)?;
         }
-        lock::check_private(&places.secure)?;
+        lock::check_private(&places, &places.secure)?;
         let Some(record) = read_record(&places)? else {
             return Err(SecureError::Missing(places.secure.join(RECORD)));
         };
         let secret = DeviceSecret::load(&places, &record)?;
-        let load = |item| wrap::load(&places.secure, item, &secret);
-        let keys = StationKeys {
-            signing: Arc::new(KeyPair::from_seed(&*load(wrap::Item::StationSeed)?)),
-            hpke: x25519_dalek::StaticSecret::from(*load(wrap::Item::HpkeSeed)?),
-        };
-        let queue_key = QueueKey(load(wrap::Item::QueueKey)?);
-        Ok(Self { protection: record.key_protection, keys, queue_key, locks, places })
+        let first_keys = load_keys(&places, &secret, 1)?;
+        let mut later_keys = Vec::new();
+        for generation in 2.. {
+            // The signing seed is written last: where it is, its pair is whole.
+            if !places.storage.exists(&places.secure.join(wrap::Item::StationSeed(generation).file())) {
+                break;
+            }
+            later_keys.push(load_keys(&places, &secret, generation)?);
+        }
+        let queue_key = QueueKey(wrap::load(&places, wrap::Item::QueueKey, &secret)?);
+        Ok(Self { protection: record.key_protection, first_keys, later_keys, queue_key, locks, places })
     }
 
     /// Where everything lies.
@@ -328,10 +359,46 @@ impl Secure {
         self.protection
     }
 
-    /// The station's keys.
+    /// The keys that were made at enrolment. Which ones the station uses now, its queue knows.
     #[must_use]
     pub fn station_keys(&self) -> &StationKeys {
-        &self.keys
+        &self.first_keys
+    }
+
+    /// The keys with this public half, if they are here: those made at enrolment, or later ones.
+    #[must_use]
+    pub fn keys_of(&self, public: &PublicKey) -> Option<&StationKeys> {
+        self.all_keys().find(|keys| keys.public() == *public)
+    }
+
+    /// All keys that are here, those made at enrolment first.
+    pub(crate) fn all_keys(&self) -> impl DoubleEndedIterator<Item = &StationKeys> {
+        std::iter::once(&self.first_keys).chain(&self.later_keys)
+    }
+
+    /// The keys that were made last.
+    pub(crate) fn newest_keys(&self) -> &StationKeys {
+        self.later_keys.last().unwrap_or(&self.first_keys)
+    }
+
+    /// Makes one more pair of keys and keeps it, wrapped, before anybody hears of it. The older ones stay: their
+    /// entries and certificates do, too.
+    ///
+    /// # Errors
+    /// [`SecureError`]; the next attempt begins anew.
+    pub(crate) fn make_keys(&mut self, random: &dyn Random) -> Result<&StationKeys, SecureError> {
+        let generation = u32::try_from(self.later_keys.len()).unwrap_or(u32::MAX).saturating_add(2);
+        let record = read_record(&self.places)?;
+        let record = record.ok_or_else(|| SecureError::Missing(self.places.secure.join(RECORD)))?;
+        let secret = DeviceSecret::load(&self.places, &record)?;
+        for item in [wrap::Item::HpkeSeed(generation), wrap::Item::StationSeed(generation)] {
+            let mut seed = Zeroizing::new([0; 32]);
+            random.fill(seed.as_mut())?;
+            wrap::store(&self.places, item, &secret, &seed, random)?;
+        }
+        // Read back: what is certified must be what a restart will find.
+        self.later_keys.push(load_keys(&self.places, &secret, generation)?);
+        Ok(self.newest_keys())
     }
 
     /// Whether this process is the one that may write.
@@ -345,9 +412,17 @@ impl Secure {
     }
 }
 
+fn load_keys(places: &Places, secret: &DeviceSecret, generation: u32) -> Result<StationKeys, SecureError> {
+    let load = |item| wrap::load(places, item, secret);
+    Ok(StationKeys {
+        signing: Arc::new(KeyPair::from_seed(&*load(wrap::Item::StationSeed(generation))?)),
+        hpke: x25519_dalek::StaticSecret::from(*load(wrap::Item::HpkeSeed(generation))?),
+    })
+}
+
 fn read_record(places: &Places) -> Result<Option<Record>, SecureError> {
     let path = places.secure.join(RECORD);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match places.storage.read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(SecureError::Io { path, source }),
@@ -361,16 +436,16 @@ fn read_record(places: &Places) -> Result<Option<Record>, SecureError> {
 /// Tells "never enrolled" from "the keys are gone", without making anything.
 fn enrolled(places: &Places) -> Result<(), SecureError> {
     let missing = |what: PathBuf| {
-        if places.queue_file().exists() {
+        if places.storage.exists(&places.queue_file()) {
             SecureError::Missing(what)
         } else {
             SecureError::NotEnrolled { data: places.data.clone(), secure: places.secure.clone() }
         }
     };
-    if !places.secure.is_dir() {
+    if !places.storage.is_dir(&places.secure) {
         return Err(missing(places.secure.clone()));
     }
-    lock::check_private(&places.secure)?;
+    lock::check_private(places, &places.secure)?;
     match read_record(places)? {
         Some(_) => Ok(()),
         None => Err(missing(places.secure.join(RECORD))),

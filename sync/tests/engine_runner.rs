@@ -4,116 +4,25 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that cannot be set up must stop"
 )]
 
-mod queue_rig;
+#[path = "engine/station.rs"]
+mod station;
 
-#[path = "engine/cloud.rs"]
-mod cloud;
-
-use cloud::MemoryCloud;
+use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::{BootId, Hash};
-use lotgate_domain::ledger::Station;
-use lotgate_domain::protocol::{FeedReply, HexBytes, PushReply, StopCode, Stopped};
-use lotgate_domain::reference::{Item, Lot, LotStatus, ReferenceFile};
-use lotgate_domain::signature::KeyPair;
+use lotgate_domain::protocol::care::DeviceReport;
+use lotgate_domain::protocol::{HexBytes, PushReply, StopCode, Stopped};
 use lotgate_sync::clock::SystemClock;
-use lotgate_sync::engine::Settings;
-use lotgate_sync::engine::retry::Bounds;
 use lotgate_sync::engine::status::Link;
-use lotgate_sync::queue::Queue;
-use lotgate_sync::runner::{Reference, SyncHandle, SyncStatus};
-use lotgate_sync::secure::{Secure, SystemRandom};
-use queue_rig::{Rig, scan};
+use lotgate_sync::queue::{Queue, QueueAlarm, QueueState};
+use lotgate_sync::runner::{StationReport, SyncHandle, SyncStatus, read_status};
+use station::cloud::MemoryCloud;
+use station::{QUICK, Running, append, assert_all_there, eventually, restore, set_up, settled, until};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
-
-const QUICK: Settings =
-    Settings { retry: Bounds { first_ms: 20, longest_ms: 100 }, probe_ms: 20, poll_ms: 50, head_ms: 200 };
-
-struct Running {
-    handle: SyncHandle,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    async fn start(queue: &Queue, cloud: &MemoryCloud) -> Self {
-        let (handle, runner) = SyncHandle::prepare(queue.clone(), cloud.clone(), QUICK, 1).await.unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(runner.run(async {
-            let _ = stopped.await;
-        }));
-        Self { handle, stop, task }
-    }
-
-    async fn end(self) {
-        self.stop.send(()).expect("the runner ended by itself");
-        tokio::time::timeout(Duration::from_secs(5), self.task).await.expect("no end").expect("a panic");
-    }
-}
-
-/// A new station with its queue, and the cloud that knows it.
-fn set_up() -> (Rig, Queue, MemoryCloud) {
-    let rig = Rig::new();
-    let secure = Secure::prepare(rig.places(), &SystemRandom).unwrap();
-    let identity = rig.identity(&secure);
-    let clock = Arc::new(SystemClock::new(BootId::from_parts(1, &[1; 10])));
-    let station = Station {
-        tenant: identity.tenant,
-        site: identity.site.id,
-        id: identity.station,
-        key: secure.station_keys().public(),
-        certificate: identity.certificate.hash,
-        training: true,
-    };
-    let keys = KeyPair::from_seed(&rig.tenant.statement.seed());
-    let cloud = MemoryCloud::new(station, keys);
-    let queue = Queue::create(rig.options_with(secure, clock), &identity).unwrap();
-    (rig, queue, cloud)
-}
-
-async fn until<T>(watched: &mut watch::Receiver<T>, what: &str, mut holds: impl FnMut(&T) -> bool) {
-    let wait = watched.wait_for(|value| holds(value));
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect(what).expect(what);
-}
-
-async fn settled(queue: &Queue) {
-    until(&mut queue.state(), "everything settled", |state| state.queued == 0).await;
-}
-
-async fn append(queue: &Queue, first: u64, count: u64) {
-    for n in first..first + count {
-        queue.append(scan(n)).await.expect("capture goes on whatever the cloud does");
-    }
-}
-
-/// Every operation is in the cloud exactly once, in order, with the chain unbroken.
-async fn assert_all_there(queue: &Queue, cloud: &MemoryCloud) {
-    let head = queue.state().borrow().head;
-    let state = cloud.state.lock().await;
-    let entries: Vec<_> = state.store.entries(cloud.station.id).collect();
-    let seqs: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
-    assert_eq!(seqs, (1..=head.seq).collect::<Vec<_>>(), "not each once and in order");
-    assert_eq!(entries.last().map(|entry| entry.hash), Some(head.hash), "another head than the queue's");
-}
-
-fn lots(numbers: &[&str]) -> ReferenceFile {
-    let lot = |number: &&str| Lot {
-        lot: (*number).to_owned(),
-        item: "A".to_owned(),
-        status: LotStatus::Released,
-        expiry: None,
-        codes: Vec::new(),
-    };
-    ReferenceFile {
-        items: vec![Item { item: "A".to_owned(), gtin: None }],
-        lots: numbers.iter().map(lot).collect(),
-    }
-}
 
 #[tokio::test]
 async fn everything_is_settled_once_through_outages_lost_replies_and_a_restart() {
@@ -141,9 +50,21 @@ async fn everything_is_settled_once_through_outages_lost_replies_and_a_restart()
 }
 
 #[tokio::test]
+async fn three_pushes_are_really_under_way_at_once() {
+    let (_rig, queue, cloud) = set_up();
+    append(&queue, 0, 100).await;
+    *cloud.latency.lock().unwrap() = Duration::from_millis(30);
+    let running = Running::start(&queue, &cloud).await;
+    settled(&queue).await;
+    assert_all_there(&queue, &cloud).await;
+    assert_eq!(cloud.pushes.lock().unwrap().1, 3);
+    running.end().await;
+}
+
+#[tokio::test]
 async fn no_lie_of_the_cloud_settles_anything_or_stops_the_runner() {
     type Lie = (&'static str, fn(&mut PushReply));
-    let lies: [Lie; 9] = [
+    let lies: [Lie; 13] = [
         ("no receipt", |reply| reply.receipt = None),
         ("garbage for a receipt", |reply| reply.receipt = Some(HexBytes(vec![0; 100]))),
         ("a receipt with one bit changed", |reply| {
@@ -162,7 +83,20 @@ async fn no_lie_of_the_cloud_settles_anything_or_stops_the_runner() {
         ("another entry accepted", |reply| reply.accepted_through.hash = Hash::ZERO),
         ("all numbers at their end", |reply| {
             reply.accepted_through.seq = u64::MAX;
-            reply.stopped = Some(Stopped { seq: u64::MAX, code: StopCode::Forked });
+            reply.stopped = Some(Stopped { seq: u64::MAX, code: StopCode::BrokenChain });
+        }),
+        ("no proof", |reply| reply.proof = None),
+        ("neither verdicts nor proof", |reply| {
+            reply.verdicts.clear();
+            reply.proof = None;
+        }),
+        ("a proof of something else", |reply| {
+            let range = reply.proof.as_mut().and_then(|proof| proof.ranges.first_mut()).expect("a range");
+            range.first_seq += 1;
+        }),
+        ("a stop at an entry that was not sent", |reply| {
+            let seq = reply.accepted_through.seq + 1;
+            reply.stopped = Some(Stopped { seq, code: StopCode::BadSignature });
         }),
         ("an old receipt for all", |reply| {
             reply.accepted_through.epoch = None;
@@ -181,8 +115,75 @@ async fn no_lie_of_the_cloud_settles_anything_or_stops_the_runner() {
         cloud.state.lock().await.tricks.push = None;
         settled(&queue).await;
         assert_all_there(&queue, &cloud).await;
+        let alarms = queue.state().borrow().alarms.clone();
+        assert!(alarms.contains(&QueueAlarm::ServerInconsistent), "{what}: both sides are kept, and shown");
         running.end().await;
     }
+}
+
+#[tokio::test]
+async fn what_is_unsettled_of_an_earlier_epoch_is_asked_for_again_though_the_later_one_is_settled() {
+    let (_rig, queue, cloud) = set_up();
+    append(&queue, 0, 10).await;
+    queue.open_epoch(EpochReason::QueueLost).await.unwrap();
+    append(&queue, 10, 3).await;
+    cloud.state.lock().await.tricks.push = Some(Box::new(|reply| {
+        let through = reply.accepted_through;
+        if through.epoch.is_some_and(|epoch| epoch.n == 1) && through.seq > 7 {
+            reply.proof = None;
+        }
+    }));
+    let running = Running::start(&queue, &cloud).await;
+    until(&mut queue.state(), "all but the tail of the first epoch", |state| state.queued == 4).await;
+    assert_eq!(queue.state().borrow().settled_through.map(|p| (p.epoch.n, p.seq)), Some((1, 7)));
+    cloud.state.lock().await.tricks.push = None;
+    settled(&queue).await;
+    let all: Vec<_> = (1..=11).map(|seq| (1, seq)).chain((1..=4).map(|seq| (2, seq))).collect();
+    assert_eq!(taken(&cloud).await, all, "each once");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn after_an_honest_restore_of_the_cloud_everything_is_pushed_proven_and_settled_again() {
+    let (rig, queue, cloud) = set_up();
+    let running = Running::start(&queue, &cloud).await;
+    append(&queue, 0, 10).await;
+    settled(&queue).await;
+    let backup = cloud.state.lock().await.store.clone();
+    append(&queue, 10, 10).await;
+    settled(&queue).await;
+    restore(&rig, &queue, &mut *cloud.state.lock().await, backup).await;
+    append(&queue, 20, 5).await;
+    let again = |state: &QueueState| state.queued == 0 && state.log.generation == 2;
+    until(&mut queue.state(), "settled under the new generation", again).await;
+    assert_all_there(&queue, &cloud).await;
+    let state = queue.state().borrow().clone();
+    assert_eq!(state.settled_through.map(|point| point.seq), Some(26));
+    assert_eq!(state.log.last.map(|mark| mark.generation), Some(2), "proven under it");
+    assert!(state.alarms.contains(&QueueAlarm::LogRecovered), "until somebody has seen it");
+    assert!(!state.alarms.contains(&QueueAlarm::ServerInconsistent), "an honest restore is no contradiction");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_loses_what_it_had_proven_is_an_alarm_that_stops_no_capture() {
+    let (_rig, queue, cloud) = set_up();
+    let running = Running::start(&queue, &cloud).await;
+    append(&queue, 0, 10).await;
+    settled(&queue).await;
+    let backup = cloud.state.lock().await.store.clone();
+    append(&queue, 10, 10).await;
+    settled(&queue).await;
+    let before = queue.state().borrow().settled_through;
+    cloud.state.lock().await.store = backup;
+    append(&queue, 20, 5).await;
+    let alarm = |state: &QueueState| state.alarms.contains(&QueueAlarm::ServerInconsistent);
+    until(&mut queue.state(), "the alarm", alarm).await;
+    assert_eq!(queue.state().borrow().settled_through, before, "nothing is settled by it, nothing unsettled");
+    append(&queue, 25, 5).await;
+    let status = &mut running.handle.status();
+    until(status, "shown", |status| status.alarms.contains("server_inconsistent")).await;
+    running.end().await;
 }
 
 #[tokio::test]
@@ -201,78 +202,188 @@ async fn a_head_that_is_a_lie_delays_but_loses_nothing() {
     running.end().await;
 }
 
-#[tokio::test]
-async fn reference_data_is_stored_before_it_is_shown_and_outlives_a_restart() {
-    let (_rig, queue, cloud) = set_up();
-    let running = Running::start(&queue, &cloud).await;
-    let shown = &mut running.handle.reference();
-    assert!(shown.borrow().is_none(), "nothing is known before the first page");
-    for (cursor, numbers) in [(1, &["L1"][..]), (2, &["L1", "L2"])] {
-        cloud.publish(&lots(numbers)).await;
-        let newest = |known: &Option<Reference>| known.as_ref().is_some_and(|k| k.mark.cursor == cursor);
-        until(shown, "the new page", newest).await;
-        let known = shown.borrow_and_update().clone().expect("a snapshot");
-        assert_eq!((known.snapshot.cursor, known.snapshot.hash), (known.mark.cursor, known.mark.hash));
-        assert_eq!(known.snapshot.lot_count(), numbers.len());
-        let stored = queue.page().await.unwrap().expect("a stored page");
-        assert_eq!(stored.mark.cursor, cursor, "shown before it was stored");
-    }
-    let first = shown.borrow_and_update().clone().expect("a snapshot").mark.confirmed;
-    until(shown, "the page is confirmed again", |known| {
-        known.as_ref().is_some_and(|known| known.mark.confirmed != first)
-    })
-    .await;
-    running.end().await;
-    let (handle, _runner) = SyncHandle::prepare(queue.clone(), cloud.clone(), QUICK, 1).await.unwrap();
-    let known = handle.reference().borrow().clone().expect("known at once after a restart");
-    assert_eq!((known.mark.cursor, known.snapshot.lot_count()), (2, 2));
+/// The entries of each epoch that the cloud took into a chain, by number.
+async fn taken(cloud: &MemoryCloud) -> Vec<(u64, u64)> {
+    let state = cloud.state.lock().await;
+    state.store.entries(cloud.station.id).map(|(place, _)| (place.epoch_n, place.seq)).collect()
 }
 
 #[tokio::test]
-async fn reference_data_that_goes_back_or_does_not_verify_changes_nothing() {
+async fn what_the_cloud_does_not_take_is_set_aside_kept_as_evidence_and_a_new_epoch_goes_on() {
     let (_rig, queue, cloud) = set_up();
-    for numbers in [&["L1"][..], &["L1", "L2"]] {
-        cloud.publish(&lots(numbers)).await;
-    }
+    append(&queue, 0, 10).await;
+    cloud.state.lock().await.tricks.stop_at = Some(9);
     let running = Running::start(&queue, &cloud).await;
-    let shown = &mut running.handle.reference();
-    until(shown, "page 2", |known| known.as_ref().is_some_and(|known| known.mark.cursor == 2)).await;
-    let hash = shown.borrow().as_ref().expect("a snapshot").mark.hash;
-    let (back, early) = (cloud.point(1, hash, i64::from(u32::MAX)), cloud.point(2, hash, -1));
-    let lies: [(&str, FeedReply); 4] = [
-        ("feed_went_back", FeedReply { statement: None, page: None }),
-        ("feed_went_back", FeedReply { statement: Some(back), page: None }),
-        ("feed_went_back", FeedReply { statement: Some(early), page: None }),
-        ("feed_invalid", FeedReply { statement: Some(vec![7; 90]), page: Some(vec![1]) }),
-    ];
-    for (code, lie) in lies {
-        cloud.state.lock().await.tricks.feed = Some(Box::new(move |reply| *reply = lie.clone()));
-        let status = &mut running.handle.status();
-        let failed =
-            |status: &SyncStatus| status.engine.failure.is_some_and(|failure| failure.as_str() == code);
-        until(status, code, failed).await;
-        append(&queue, 0, 1).await;
-        settled(&queue).await;
-        let known = shown.borrow_and_update().clone().expect("the old snapshot stays");
-        assert_eq!((known.mark.cursor, known.mark.hash, known.snapshot.lot_count()), (2, hash, 2));
-        cloud.state.lock().await.tricks.feed = None;
-        until(status, "online again", |status| status.engine.link == Link::Online).await;
-    }
+    until(&mut queue.state(), "a new epoch", |state| state.head.epoch.is_some_and(|e| e.n == 2)).await;
+    append(&queue, 10, 5).await;
+    settled(&queue).await;
+    let expected = (1..=8).map(|seq| (1, seq)).chain((1..=6).map(|seq| (2, seq))).collect::<Vec<_>>();
+    assert_eq!(taken(&cloud).await, expected, "up to the stop, then the opening and five scans");
+    until(&mut running.handle.status(), "resolved", |status| status.engine.stuck.is_none()).await;
+    eventually("evidence", || async { !cloud.state.lock().await.evidence.is_empty() }).await;
+    let state = cloud.state.lock().await;
+    let [evidence] = state.evidence.as_slice() else { panic!("once: {:?}", state.evidence.len()) };
+    assert_eq!((evidence.reason.as_str(), evidence.entries.len()), ("stopped", 3), "entries 9 to 11");
+    drop(state);
     running.end().await;
 }
 
 #[tokio::test]
-async fn an_entry_that_is_not_taken_is_shown_and_capture_goes_on() {
+async fn a_damaged_entry_holds_up_nothing_and_goes_as_evidence_with_the_rest_of_its_epoch() {
+    let (rig, queue, cloud) = set_up();
+    let running = Running::start(&queue, &cloud).await;
+    settled(&queue).await;
+    running.handle.pause(true);
+    let status = &mut running.handle.status();
+    until(status, "paused is shown", |status| status.engine.link == Link::Paused).await;
+    append(&queue, 0, 10).await;
+    let connection = rig.connection();
+    connection.execute_batch("DROP TRIGGER operation_no_update").unwrap();
+    connection.execute_batch("UPDATE operation SET entry = x'00' WHERE position = 9").unwrap();
+    drop(connection);
+    running.handle.pause(false);
+    until(&mut queue.state(), "a new epoch", |state| state.head.epoch.is_some_and(|e| e.n == 2)).await;
+    append(&queue, 10, 5).await;
+    settled(&queue).await;
+    let expected = (1..=8).map(|seq| (1, seq)).chain((1..=6).map(|seq| (2, seq))).collect::<Vec<_>>();
+    assert_eq!(taken(&cloud).await, expected, "up to the damage, then the opening and five scans");
+    eventually("evidence", || async { !cloud.state.lock().await.evidence.is_empty() }).await;
+    let state = cloud.state.lock().await;
+    let [evidence] = state.evidence.as_slice() else { panic!("once: {:?}", state.evidence.len()) };
+    assert_eq!((evidence.reason.as_str(), evidence.entries.len()), ("queue_damaged", 3), "entries 9 to 11");
+    drop(state);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_planned_rotation_ends_in_a_new_epoch_under_the_new_key() {
     let (_rig, queue, cloud) = set_up();
-    cloud.state.lock().await.tricks.push = Some(Box::new(|reply| {
-        reply.stopped = Some(Stopped { seq: reply.accepted_through.seq + 1, code: StopCode::BadSignature });
-    }));
     let running = Running::start(&queue, &cloud).await;
     append(&queue, 0, 3).await;
-    until(&mut running.handle.status(), "stuck is shown", |status| status.engine.stuck.is_some()).await;
-    append(&queue, 3, 3).await;
-    cloud.state.lock().await.tricks.push = None;
     settled(&queue).await;
+    let before = queue.station_keys().public();
+    running.handle.rotate();
+    until(&mut queue.state(), "a new epoch", |state| state.head.epoch.is_some_and(|e| e.n == 2)).await;
+    append(&queue, 3, 3).await;
+    settled(&queue).await;
+    let after = queue.station_keys().public();
+    assert_ne!(before, after);
+    assert_eq!(*cloud.requests.lock().unwrap(), Some(after), "requests are signed with it");
+    assert!(!queue.state().borrow().unconfirmed, "a planned rotation leaves no doubt");
+    let state = cloud.state.lock().await;
+    let reasons: Vec<&str> = state.rotations.iter().map(|request| request.reason.as_str()).collect();
+    assert_eq!((state.station.key, reasons), (after, vec!["planned"]));
+    drop(state);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_rotation_whose_answer_was_lost_goes_on_by_itself_and_after_a_restart() {
+    for restart in [false, true] {
+        let (rig, mut queue, cloud) = set_up();
+        let mut running = Running::start(&queue, &cloud).await;
+        append(&queue, 0, 3).await;
+        settled(&queue).await;
+        cloud.state.lock().await.tricks.lose_rotation = true;
+        running.handle.rotate();
+        eventually("certified", || async { !cloud.state.lock().await.rotations.is_empty() }).await;
+        if restart {
+            running.end().await;
+            queue.close().await.unwrap();
+            let clock = Arc::new(SystemClock::new(BootId::from_parts(1, &[1; 10])));
+            queue = Queue::open(rig.options_with(rig.secure().unwrap(), clock)).unwrap();
+            running = Running::start(&queue, &cloud).await;
+        }
+        append(&queue, 3, 3).await;
+        let rotated =
+            |state: &QueueState| state.head.epoch.is_some_and(|epoch| epoch.n == 2) && state.queued == 0;
+        until(&mut queue.state(), "settled in the new epoch", rotated).await;
+        let state = cloud.state.lock().await;
+        assert_eq!((state.station.key, state.rotations.len()), (queue.station_keys().public(), 1));
+        drop(state);
+        running.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_forked_station_goes_on_under_a_new_key_and_both_branches_are_kept() {
+    let (rig, queue, cloud) = set_up();
+    let running = Running::start(&queue, &cloud).await;
+    append(&queue, 0, 3).await;
+    settled(&queue).await;
+    running.end().await;
+    queue.close().await.unwrap();
+    let clone = rig.copy();
+    for (rig, first) in [(&clone, 100), (&rig, 200)] {
+        let clock = Arc::new(SystemClock::new(BootId::from_parts(1, &[1; 10])));
+        let queue = Queue::open(rig.options_with(rig.secure().unwrap(), clock)).unwrap();
+        let running = Running::start(&queue, &cloud).await;
+        append(&queue, first, 2).await;
+        settled(&queue).await;
+        if first == 200 {
+            let state = &mut queue.state();
+            until(state, "a new epoch", |state| state.head.epoch.is_some_and(|e| e.n == 2)).await;
+            assert!(queue.state().borrow().unconfirmed, "until a person has looked at it");
+            append(&queue, 300, 2).await;
+            settled(&queue).await;
+        }
+        running.end().await;
+        queue.close().await.unwrap();
+    }
+    let state = cloud.state.lock().await;
+    let held: Vec<_> =
+        state.store.entries(cloud.station.id).map(|(p, _)| (p.epoch_n, p.branch, p.seq)).collect();
+    let first = (1..=6).map(|seq| (1, 0, seq));
+    let expected: Vec<_> =
+        first.chain([(1, 1, 5), (1, 1, 6)]).chain((1..=3).map(|seq| (2, 0, seq))).collect();
+    assert_eq!(held, expected);
+    assert_eq!(state.rotations.len(), 1);
+    assert_eq!(state.rotations[0].reason, "forked");
+}
+
+#[tokio::test]
+async fn heartbeats_tell_devices_alarms_and_depth_and_other_processes_can_read_how_it_stands() {
+    let (rig, queue, cloud) = set_up();
+    let (handle, runner) = SyncHandle::prepare(queue.clone(), cloud.clone(), QUICK, 1).await.unwrap();
+    let running = Running::spawn(handle, runner.shown_in(&rig.places()));
+    let alarms = ["unplugged".to_owned()].into();
+    let devices = vec![DeviceReport { role: "scanner".to_owned(), state: "unplugged".to_owned() }];
+    let report = StationReport { devices: devices.clone(), disk_free: Some(7), alarms };
+    running.handle.report(report);
+    let status = &mut running.handle.status();
+    until(status, "the alarm shows", |status| status.alarms.contains("unplugged")).await;
+    append(&queue, 0, 3).await;
+    settled(&queue).await;
+    let last = async || cloud.state.lock().await.heartbeats.last().cloned();
+    eventually("a heartbeat at the head", || async {
+        last().await.is_some_and(|beat| beat.head.is_some_and(|head| head.seq == 4))
+    })
+    .await;
+    let beat = last().await.expect("a heartbeat");
+    assert_eq!((beat.devices, beat.disk_free, beat.depth), (devices, Some(7), 0));
+    assert_eq!(beat.alarms, ["unplugged"]);
+    assert_eq!(beat.log, queue.state().borrow().log.seen());
+    let read = || read_status(&rig.data()).unwrap();
+    eventually("the file follows", || async { read().is_some_and(|shown| shown.link == Link::Online) }).await;
+    let shown = read().expect("a file");
+    assert_eq!((shown.pid, shown.failure), (std::process::id(), None));
+    assert!(shown.alarms.contains("unplugged") && shown.last_contact_at.is_some());
+    running.end().await;
+}
+
+#[tokio::test]
+async fn only_an_answer_to_its_own_question_is_taken_for_the_time() {
+    let (_rig, queue, cloud) = set_up();
+    {
+        let mut state = cloud.state.lock().await;
+        (state.tricks.stale_time, state.tricks.down) = (true, false);
+    }
+    let running = Running::start(&queue, &cloud).await;
+    let status = &mut running.handle.status();
+    until(status, "refused", |status| status.alarms.contains("time_invalid")).await;
+    assert_eq!(queue.state().borrow().clock.server, None, "nothing was taken");
+    cloud.state.lock().await.tricks.stale_time = false;
+    until(&mut queue.state(), "a signed time", |state| state.clock.server.is_some()).await;
     running.end().await;
 }
 

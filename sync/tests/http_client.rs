@@ -61,6 +61,7 @@ fn head() -> HeadReply {
         restore_window_s: 0,
         time: Timestamp::from_unix_ms(0),
         backoff_ms: 0,
+        recovered: Vec::new(),
     }
 }
 
@@ -80,6 +81,7 @@ fn push() -> PushRequest {
         after: After { seq: 0, hash: Hash([1; 32]) },
         count: 1,
         clock: PushClock { wall: Timestamp::from_unix_ms(0), mono_ms: 1, boot: boot() },
+        log: None,
     };
     let entries = entry::sign(b"{}", Context::Operation, &keys()).unwrap();
     PushRequest { header, entries }

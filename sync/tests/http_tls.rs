@@ -7,52 +7,20 @@
     reason = "a test that cannot be set up must stop"
 )]
 
+#[path = "http/authority.rs"]
+mod authority;
 #[path = "http/server.rs"]
 mod server;
 
+use authority::Authority;
 use lotgate_domain::ids::BootId;
 use lotgate_domain::protocol::CloudApi;
 use lotgate_sync::clock::SystemClock;
 use lotgate_sync::engine::failure::FailureClass;
 use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use server::{Server, reply};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        Self { issuer }
-    }
-
-    fn issue(
-        &self,
-        host: &str,
-        years: std::ops::Range<i32>,
-    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(years.start, 1, 1);
-        params.not_after = date_time_ymd(years.end, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
-    }
-
-    fn file(&self, folder: &tempfile::TempDir) -> PathBuf {
-        let path = folder.path().join("authorities.pem");
-        std::fs::write(&path, self.issuer.pem()).unwrap();
-        path
-    }
-}
 
 fn client(server: &str, ca_file: PathBuf) -> HttpCloud {
     let clock = Arc::new(SystemClock::new(BootId::from_parts(1, &[1; 10])));

@@ -2,17 +2,19 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
+#[path = "queue/rig.rs"]
 mod queue_rig;
 
 use lotgate_domain::chain::Head;
-use lotgate_domain::entry::{self, Frame};
-use lotgate_domain::ids::{Epoch, EpochId, Hash, OperationId};
-use lotgate_domain::operation::body::Body;
-use lotgate_domain::operation::{self, ALG, Actor, Clock as ClockState, Content, Operation, State};
+use lotgate_domain::entry::Frame;
+use lotgate_domain::epoch::EpochReason;
+use lotgate_domain::ids::Hash;
+use lotgate_domain::operation::{self, Clock as ClockState, Content};
 use lotgate_domain::statement::{Verdict, VerdictException};
 use lotgate_domain::time::Timestamp;
 use lotgate_sync::clock::{Clock, ClockReading};
@@ -143,54 +145,12 @@ async fn a_batch_keeps_its_limits_and_begins_where_it_was_told() {
     assert!(!queue.holds(Head { seq: 99, ..after }).await.unwrap());
 }
 
-/// Puts the first entry of epoch 2 behind the last one, as a later version of the program will.
-fn open_second_epoch(rig: &Rig, last: &Appended) {
-    let keys = rig.secure().unwrap().station_keys().clone();
-    let identity = rig.view().identity().clone();
-    let epoch = Epoch { n: 2, id: EpochId([2; 16]) };
-    let body = Body::EpochOpened { reason: "test".to_owned(), last: None, anchor: None };
-    let operation = Operation {
-        v: 1,
-        alg: ALG.to_owned(),
-        key: keys.public().key_id(),
-        id: OperationId::from_parts(1, &[2; 10]),
-        tenant: identity.tenant,
-        site: identity.site.id,
-        station: identity.station,
-        epoch,
-        seq: 1,
-        prev: identity.certificate.hash,
-        at: last.at.clone(),
-        actor: Actor::Station,
-        role: None,
-        reason: None,
-        knew: None,
-        state: State::default(),
-        program: rig.options(rig.secure().unwrap()).program,
-        body,
-    };
-    let entry = operation.write(&keys.signing).unwrap();
-    let position = last.position + 1;
-    let connection = rig.connection();
-    connection.execute("INSERT INTO epoch VALUES (2, ?1, ?2)", (epoch.id.as_bytes(), position)).unwrap();
-    connection.execute("INSERT INTO delivery (epoch_n) VALUES (2)", []).unwrap();
-    let (id, hash) = (operation.id.0.into_bytes(), entry::hash(&entry));
-    connection
-        .execute(
-            "INSERT INTO operation VALUES (?1, 2, 1, ?2, 'epoch.opened', ?3, ?4, ?5)",
-            (position, id, hash.as_bytes(), last.at.wall.unix_ms(), &entry),
-        )
-        .unwrap();
-}
-
 #[tokio::test]
 async fn a_batch_never_holds_two_epochs() {
     let rig = Rig::new();
     let queue = rig.create();
     let old = append(&queue, 4).await;
-    queue.close().await.unwrap();
-    open_second_epoch(&rig, &old[3]);
-    let queue = rig.open();
+    queue.open_epoch(EpochReason::Stopped).await.unwrap();
     let new = append(&queue, 2).await;
     assert_eq!((new[0].epoch.n, new[0].seq, new[0].position), (2, 2, 7), "work goes on in the new epoch");
 
@@ -204,9 +164,9 @@ async fn a_batch_never_holds_two_epochs() {
     let beyond = Head { epoch: Some(old[0].epoch), seq: 6, hash: head_of(&new[0]).hash };
     assert!(!queue.holds(beyond).await.unwrap(), "an entry of the new epoch is none of the old");
 
-    queue.settle(rig.settlement(head_of(&new[0]))).await.unwrap();
+    queue.settle(rig.settlement(&queue, head_of(&new[0])).await).await.unwrap();
     assert_eq!(queue.state().borrow().queued, 6, "a receipt settles its own epoch only");
-    queue.settle(rig.settlement(head_of(&old[3]))).await.unwrap();
+    queue.settle(rig.settlement(&queue, head_of(&old[3])).await).await.unwrap();
     assert_eq!(queue.state().borrow().queued, 1);
     assert!(rig.view().verify(|_| {}).unwrap().ok());
 }
@@ -221,25 +181,29 @@ async fn only_a_receipt_for_an_own_entry_settles() {
     assert!(matches!(queue.mark_sent(appended[0].epoch, 99).await, Err(QueueError::Unknown)));
 
     let exception =
-        VerdictException { index: 102, verdict: Verdict::Flagged, code: "lot_held_since".to_owned() };
-    let verdicts = rig.verdicts(100, 5, vec![exception]);
-    let mut settlement = rig.settlement(head_of(&appended[3]));
-    settlement.receipt = rig.receipt(head_of(&appended[3]), Hash::ZERO, vec![verdicts.hash]);
-    settlement.verdicts = vec![verdicts];
+        VerdictException { index: 2, verdict: Verdict::Flagged, code: "lot_held_since".to_owned() };
+    let (through, wall) = (head_of(&appended[3]), rig.clock.read().wall);
+    let settlement = rig.tenant.settlement(&queue, through, vec![exception], wall).await;
     let settled = queue.settle(settlement.clone()).await.unwrap();
-    assert_eq!((settled.newly, settled.exceptions, settled.through.seq), (5, 1, 5));
+    assert_eq!((settled.newly, settled.exceptions, settled.through.unwrap().seq), (5, 1, 5));
     assert_eq!(queue.state().borrow().queued, 2);
     assert_eq!(queue.settle(settlement).await.unwrap().newly, 0, "the same answer twice settles once");
 
     let before = queue.state().borrow().clone();
-    let overtaken = queue.settle(rig.settlement(head_of(&appended[0]))).await.unwrap();
+    let overtaken = queue.settle(rig.settlement(&queue, head_of(&appended[0])).await).await.unwrap();
     assert_eq!(overtaken.newly, 0, "an overtaken receipt takes nothing back");
     assert_eq!(queue.state().borrow().settled_through, before.settled_through);
 
     let other = Head { hash: Hash::of(b"other"), ..head_of(&appended[5]) };
     let ahead = Head { seq: 50, ..other };
-    assert!(matches!(queue.settle(rig.settlement(other)).await, Err(SettleError::Inconsistent { seq: 7 })));
-    assert!(matches!(queue.settle(rig.settlement(ahead)).await, Err(SettleError::Ahead { seq: 50 })));
+    assert!(matches!(
+        queue.settle(rig.settlement(&queue, other).await).await,
+        Err(SettleError::Inconsistent { seq: 7 })
+    ));
+    assert!(matches!(
+        queue.settle(rig.settlement(&queue, ahead).await).await,
+        Err(SettleError::Ahead { seq: 50 })
+    ));
     assert_eq!(queue.state().borrow().queued, 2, "neither settled anything");
 
     queue.close().await.unwrap();
@@ -263,9 +227,9 @@ async fn the_oldest_waiting_operation_is_known() {
     let wall = |ms| Some(Timestamp::from_unix_ms(NOON + ms));
     assert_eq!(queue.state().borrow().oldest_wall, wall(0));
     rig.clock.advance(60_000);
-    queue.settle(rig.settlement(head_of(&appended[0]))).await.unwrap();
+    queue.settle(rig.settlement(&queue, head_of(&appended[0])).await).await.unwrap();
     assert_eq!(queue.state().borrow().oldest_wall, wall(60_000));
-    queue.settle(rig.settlement(head_of(&appended[1]))).await.unwrap();
+    queue.settle(rig.settlement(&queue, head_of(&appended[1])).await).await.unwrap();
     assert_eq!(queue.state().borrow().oldest_wall, None, "nothing waits");
     append(&queue, 1).await;
     assert_eq!(queue.state().borrow().oldest_wall, wall(120_000));
@@ -282,7 +246,7 @@ async fn an_operation_quotes_signed_time_from_receipts_only() {
     assert_eq!(queue.append(scan(2)).await.unwrap().at.server, None, "reference data is no receipt");
     assert_eq!(queue.effective_now(), Timestamp::from_unix_ms(NOON + 5_000), "but time is never before it");
 
-    queue.settle(rig.settlement(head_of(&first))).await.unwrap();
+    queue.settle(rig.settlement(&queue, head_of(&first)).await).await.unwrap();
     rig.clock.advance(1_500);
     let second = queue.append(scan(3)).await.unwrap();
     assert_eq!(second.at.server.map(|server| server.age_ms), Some(1_500));

@@ -1,15 +1,19 @@
-//! Whatever is in doubt stops the queue with a closed code and an exit code, and leaves the file alone.
+//! Whoever looks at a queue in doubt hears a closed code and an exit code and leaves the file alone. What a start
+//! then does is in `queue_epochs.rs`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
+#[path = "queue/rig.rs"]
 mod queue_rig;
 
 use lotgate_domain::chain::Head;
-use lotgate_sync::queue::{FaultCode, OpenError, Queue, QueueError, QueueView};
+use lotgate_domain::epoch::EpochReason;
+use lotgate_sync::queue::{FaultCode, OpenError, Queue, QueueAlarm, QueueView};
 use lotgate_sync::secure::{KeyProtection, Places, Secure, SecureError, SystemRandom};
 use queue_rig::{Rig, copy_dir, restrict, scan};
 use std::path::Path;
@@ -34,11 +38,10 @@ fn bytes(rig: &Rig) -> (Vec<u8>, Vec<u8>) {
     (std::fs::read(rig.queue_file()).unwrap_or_default(), std::fs::read(log).unwrap_or_default())
 }
 
-/// Opening stops with `code` and `exit`, for the writer and, if it is about the file, for the view; and the
-/// file is as it was.
+/// Looking ends with `code` and `exit`, and the file is as it was.
 fn stops(rig: &Rig, code: &str, exit: u8) -> OpenError {
     let before = bytes(rig);
-    let error = rig.try_open().expect_err("this must not open");
+    let error = QueueView::open(&Secure::view(rig.places()).unwrap()).expect_err("this must not open");
     assert_eq!((error.code(), error.exit_code()), (code, exit), "{error:?}");
     assert!(bytes(rig) == before, "{code}: the file was touched");
     error
@@ -62,7 +65,6 @@ async fn another_key_opens_nothing() {
     copy_dir(&other.secure_dir(), &rig.secure_dir());
     restrict(&rig.secure_dir());
     stops(&rig, "key_mismatch", 14);
-    assert!(matches!(QueueView::open(&Secure::view(rig.places()).unwrap()), Err(OpenError::KeyMismatch)));
 }
 
 #[tokio::test]
@@ -81,6 +83,9 @@ async fn a_plain_file_in_the_place_of_the_queue_is_refused() {
 async fn a_queue_of_a_newer_version_is_left_alone() {
     let rig = filled(2).await;
     rig.connection().execute_batch("PRAGMA user_version = 2").unwrap();
+    let before = bytes(&rig);
+    assert_eq!(rig.try_open().expect_err("newer").code(), "newer_version");
+    assert!(bytes(&rig) == before, "the start does not touch it either");
     let error = stops(&rig, "newer_version", 14);
     assert!(matches!(error, OpenError::NewerVersion { found: 2, known: 1 }), "{error:?}");
 }
@@ -125,55 +130,6 @@ async fn a_data_directory_without_its_secure_directory_opens_nothing() {
 }
 
 #[tokio::test]
-async fn an_older_copy_put_back_is_noticed() {
-    let rig = filled(3).await;
-    let older = rig.copy();
-    let queue = rig.open();
-    append(&queue, 2).await;
-    queue.close().await.unwrap();
-    let newest = rig.copy();
-    std::fs::remove_dir_all(rig.data()).unwrap();
-    copy_dir(&older.data(), &rig.data());
-    let error = stops(&rig, "rolled_back", 14);
-    assert!(matches!(error, OpenError::RolledBack { anchor } if anchor.seq == 6), "{error:?}");
-    assert_eq!(rig.view().check_anchor().err().map(|error| error.code()), Some("rolled_back"));
-
-    // Another branch of the same length: the anchor's seq is there, with another hash.
-    let queue = older.open();
-    append(&queue, 2).await;
-    queue.close().await.unwrap();
-    std::fs::remove_dir_all(rig.data()).unwrap();
-    copy_dir(&older.data(), &rig.data());
-    stops(&rig, "rolled_back", 14);
-
-    std::fs::remove_dir_all(rig.data()).unwrap();
-    copy_dir(&newest.data(), &rig.data());
-    rig.open();
-}
-
-#[tokio::test]
-async fn a_queue_that_is_gone_is_lost_and_not_new() {
-    let rig = filled(2).await;
-    std::fs::remove_dir_all(rig.data()).unwrap();
-    stops(&rig, "lost", 14);
-    assert_eq!(rig.try_create().err().map(|error| error.code()), Some("lost"));
-}
-
-#[tokio::test]
-async fn a_missing_anchor_is_fine_only_directly_after_enrolment() {
-    let rig = filled(2).await;
-    std::fs::remove_file(rig.secure_dir().join("anchor.json")).unwrap();
-    stops(&rig, "anchor_missing", 14);
-    std::fs::write(rig.secure_dir().join("anchor.json"), b"{").unwrap();
-    stops(&rig, "anchor", 14);
-
-    let rig = filled(0).await;
-    std::fs::remove_file(rig.secure_dir().join("anchor.json")).unwrap();
-    rig.open().close().await.unwrap();
-    assert!(rig.secure_dir().join("anchor.json").exists(), "and is written then");
-}
-
-#[tokio::test]
 async fn the_anchor_follows_every_64_operations() {
     let rig = filled(0).await;
     let queue = rig.open();
@@ -200,12 +156,12 @@ fn rewrite(rig: &Rig, position: u64, change: impl FnOnce(&mut Vec<u8>)) {
     connection.execute("UPDATE operation SET entry = ?2 WHERE position = ?1", (position, entry)).unwrap();
 }
 
-/// `verify` finds it, and so does the start.
+/// `verify` finds it, and so does the start, which sets the file aside.
 fn is_found(rig: &Rig, what: &str, expected: FaultCode) {
     let found = rig.view().verify(|_| {}).unwrap().first_fault.map(|fault| fault.code);
     assert_eq!(found, Some(expected), "{what}");
-    let stopped = stops(rig, "damaged", 14);
-    assert!(matches!(stopped, OpenError::Damaged(fault) if fault.code == expected), "{what}: {stopped:?}");
+    let alarms = rig.open().state().borrow().alarms.clone();
+    assert!(alarms.contains(&QueueAlarm::QueueSetAside), "{what}: {alarms:?}");
 }
 
 #[tokio::test]
@@ -255,19 +211,86 @@ async fn every_change_by_somebody_with_the_key_is_found() {
 #[tokio::test]
 async fn a_cut_off_end_is_a_rollback() {
     let rig = filled(4).await;
-    tamper(&rig, "DELETE FROM operation WHERE position = 5");
+    tamper(&rig, "DELETE FROM operation WHERE position = 5; DELETE FROM base");
     assert!(rig.view().verify(|_| {}).unwrap().ok(), "by itself, the rest is a good chain");
-    stops(&rig, "rolled_back", 14);
+    assert_eq!(rig.view().check_anchor().err().map(|error| error.code()), Some("rolled_back"));
+    let queue = rig.open();
+    assert!(queue.state().borrow().unconfirmed, "the start goes on in a new epoch");
+    assert_eq!(queue.state().borrow().queued, 5, "of the same file");
+}
+
+/// Epoch, what it comes after, and count of every batch that would be sent.
+async fn batches(queue: &Queue) -> Vec<(u64, u64, u64)> {
+    let mut after = Head::genesis(queue.identity().certificate.hash);
+    let mut batches = Vec::new();
+    while let Some(batch) = queue.batch(after, 100, 1 << 20).await.unwrap() {
+        batches.push((batch.epoch.n, batch.after.seq, batch.count));
+        after = Head { epoch: Some(batch.epoch), seq: batch.last.seq, hash: batch.last.hash };
+    }
+    batches
+}
+
+fn alarms(queue: &Queue) -> Vec<QueueAlarm> {
+    queue.state().borrow().alarms.iter().copied().collect()
 }
 
 #[tokio::test]
-async fn a_damaged_entry_is_not_sent() {
+async fn a_damaged_entry_is_set_aside_with_the_rest_of_its_epoch_and_holds_up_nothing_else() {
     let rig = filled(4).await;
     let queue = rig.open();
     rewrite(&rig, 3, |entry| entry[100] ^= 1);
     let start = Head::genesis(queue.identity().certificate.hash);
-    let answer = queue.batch(start, 100, 1 << 20).await;
-    assert!(matches!(answer, Err(QueueError::Damaged { seq: 3, .. })), "{answer:?}");
+    let first = queue.batch(start, 100, 1 << 20).await.unwrap().unwrap();
+    assert_eq!((first.epoch.n, first.count), (1, 2), "the good ones before it");
+    assert_eq!(alarms(&queue), [], "and nothing is given up before they are sent");
+    assert_eq!(batches(&queue).await, [(1, 0, 2), (2, 0, 1)], "then the station's own new epoch");
+    assert_eq!(alarms(&queue), [QueueAlarm::QueueSetAside, QueueAlarm::EpochUnconfirmed]);
+    assert_eq!(queue.state().borrow().queued, 2 + 1);
+    let evidence = queue.evidence(1 << 20).await.unwrap().unwrap();
+    assert_eq!((evidence.reason.as_str(), evidence.entries.len()), ("queue_damaged", 3), "as they lie");
+    queue.close().await.unwrap();
+
+    let queue = rig.open();
+    assert_eq!(queue.state().borrow().head.epoch.unwrap().n, 2, "a start sees no new damage in it");
+    assert!(lotgate_sync::queue::set_aside_files(&rig.places()).unwrap().is_empty());
+    assert_eq!(alarms(&queue), [QueueAlarm::QueueSetAside, QueueAlarm::EpochUnconfirmed], "until somebody");
+    queue.acknowledge(QueueAlarm::QueueSetAside).await.unwrap();
+    assert_eq!(alarms(&queue), [QueueAlarm::EpochUnconfirmed], "took notice");
+    append(&queue, 2).await;
+    assert_eq!(batches(&queue).await, [(1, 0, 2), (2, 0, 3)]);
+}
+
+#[tokio::test]
+async fn later_epochs_are_sent_whatever_became_of_an_earlier_ones_entry() {
+    for damage in [
+        "UPDATE operation SET entry = x'00' WHERE position = 3",
+        "UPDATE operation SET epoch_n = 2 WHERE position = 3",
+        "UPDATE operation SET epoch_n = 2, seq = 1, entry = x'' WHERE position BETWEEN 3 AND 5",
+        "DELETE FROM operation WHERE position = 3; DELETE FROM base",
+        "DELETE FROM operation WHERE position BETWEEN 3 AND 5; DELETE FROM base",
+    ] {
+        let rig = filled(4).await;
+        let queue = rig.open();
+        queue.open_epoch(EpochReason::KeyRotated).await.unwrap();
+        append(&queue, 2).await;
+        tamper(&rig, damage);
+        assert_eq!(batches(&queue).await, [(1, 0, 2), (2, 0, 3)], "{damage}");
+        assert_eq!(alarms(&queue), [QueueAlarm::QueueSetAside], "{damage}: no epoch was opened for it");
+        assert_eq!(queue.state().borrow().queued, 2 + 3, "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_entry_that_the_cloud_has_is_passed_over() {
+    let rig = filled(5).await;
+    let queue = rig.open();
+    let start = Head::genesis(queue.identity().certificate.hash);
+    let first = queue.batch(start, 4, 1 << 20).await.unwrap().unwrap();
+    let point = Head { epoch: Some(first.epoch), seq: first.last.seq, hash: first.last.hash };
+    queue.settle(rig.settlement(&queue, point).await).await.unwrap();
+    rewrite(&rig, 3, |entry| entry[100] ^= 1);
+    assert_eq!(batches(&queue).await, [(1, 0, 2), (1, 4, 2)]);
+    assert_eq!(alarms(&queue), []);
 }
 
 #[tokio::test]
@@ -301,7 +324,7 @@ async fn a_view_beside_a_running_station_sees_what_is_committed() {
     let verification = view.verify(|_| {}).unwrap();
     assert!(verification.ok() && verification.entries == 11, "{verification:?}");
     view.check_anchor().unwrap();
-    assert_eq!(view.identity(), queue.identity());
+    assert_eq!(*view.identity(), *queue.identity());
 }
 
 #[cfg(unix)]

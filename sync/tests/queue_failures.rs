@@ -4,11 +4,13 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 #![cfg(unix)]
 
+#[path = "queue/rig.rs"]
 mod queue_rig;
 
 use lotgate_sync::queue::{AppendError, Queue, StopReason};

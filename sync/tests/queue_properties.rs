@@ -2,10 +2,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
+#[path = "queue/rig.rs"]
 mod queue_rig;
 
 use lotgate_domain::chain::Head;
@@ -58,7 +60,7 @@ impl World {
             }
             Step::Settle(index) => {
                 let point = *index.get(&self.heads);
-                let settled = self.queue.settle(self.rig.settlement(point)).await.unwrap();
+                let settled = self.queue.settle(self.rig.settlement(&self.queue, point).await).await.unwrap();
                 assert_eq!(
                     settled.newly,
                     point.seq.saturating_sub(self.settled),

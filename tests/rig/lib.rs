@@ -8,6 +8,9 @@
     reason = "the rig is test code: what is not as it must be ends the test"
 )]
 
+pub mod care;
+pub mod cloud;
+pub mod courier;
 pub mod network;
 pub mod plant;
 pub mod postgres;

@@ -85,7 +85,11 @@ impl Plant {
             cloud()?
                 .args(["tenant", "create", "--name", name, "--site", "Plant 1", "--zone", "Europe/Berlin"])
                 .arg("--root-key-out")
-                .arg(dir.join("root.key")),
+                .arg(dir.join("root.key"))
+                .arg("--recovery-key-out")
+                .arg(dir.join("recovery-1.key"))
+                .arg("--recovery-key-out")
+                .arg(dir.join("recovery-2.key")),
         )?;
         let text = |key: &str| Ok::<_, anyhow::Error>(made[key].as_str().context("no id")?.to_owned());
         let mut plant = Self {
@@ -245,9 +249,14 @@ pub struct Station {
 }
 
 impl Station {
-    /// A command of `lotgate` with the station's configuration.
+    /// A command of `lotgate` with the station's configuration. Variables for the tests are not the station's.
     pub fn command(&self) -> Result<Command> {
         let mut command = Command::new(program("lotgate")?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LOTGATE_") && name != "LOTGATE_LOG" {
+                command.env_remove(name);
+            }
+        }
         command.arg("--config").arg(self.dir.join("lotgate.toml"));
         Ok(command)
     }

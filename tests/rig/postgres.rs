@@ -34,11 +34,38 @@ impl TestDatabase {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{count}_{name}", std::process::id());
         let said = script(&["database", &name])?;
+        Self::of(name, &said)
+    }
+
+    fn of(name: String, said: &str) -> Result<Self> {
         let url = |role: &str| {
             let line = said.lines().find_map(|line| line.strip_prefix(role)?.strip_prefix(' '));
             line.map(str::to_owned).with_context(|| format!("no URL of {role} in {said:?}"))
         };
         Ok(Self { superuser_url: url("superuser")?, owner_url: url("owner")?, app_url: url("app")?, name })
+    }
+}
+
+impl TestDatabase {
+    /// A copy of this database as it is now; every connection to it is closed for that.
+    ///
+    /// # Errors
+    /// The script's words.
+    pub fn copy(&self, name: &str) -> Result<Self> {
+        let copy = Self::create(name)?;
+        let (from, to) = (&self.name, &copy.name);
+        for statement in [
+            format!("DROP DATABASE \"{to}\""),
+            format!("REVOKE CONNECT ON DATABASE \"{from}\" FROM lotgate_app"),
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}'"),
+            format!("CREATE DATABASE \"{to}\" TEMPLATE \"{from}\" OWNER lotgate_owner"),
+            format!("REVOKE ALL ON DATABASE \"{to}\" FROM PUBLIC"),
+            format!("GRANT CONNECT ON DATABASE \"{from}\" TO lotgate_app"),
+            format!("GRANT CONNECT ON DATABASE \"{to}\" TO lotgate_app"),
+        ] {
+            script(&["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", &statement])?;
+        }
+        Ok(copy)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use lotgate_domain::canonical;
 use lotgate_domain::entry;
+use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::{
     BootId, Epoch, EpochId, Hash, OperationId, PublicKey, SiteId, StationId, TenantId,
 };
@@ -110,8 +111,13 @@ impl StationKeys {
         }
     }
 
-    /// Leaves the epoch for the next, whose first entry says why.
+    /// Leaves the epoch for the next, in doubt.
     pub fn open_epoch(&mut self, id: u8) {
+        self.open_epoch_because(id, EpochReason::RolledBack);
+    }
+
+    /// Leaves the epoch for the next, whose first entry says why.
+    pub fn open_epoch_because(&mut self, id: u8, reason: EpochReason) {
         let last = self.head();
         let last = (last.seq > 0).then_some(lotgate_domain::operation::body::ChainPoint {
             epoch: self.epoch,
@@ -120,7 +126,15 @@ impl StationKeys {
         });
         self.epoch = Epoch { n: self.epoch.n + 1, id: EpochId([id; 16]) };
         self.entries.clear();
-        self.append(Body::EpochOpened { reason: "rolled_back".to_owned(), last, anchor: None });
+        self.append(Body::EpochOpened { reason: reason.as_str().to_owned(), last, anchor: None });
+    }
+
+    /// Goes back to the first `count` entries of the epoch and writes on: what a restored machine does. The chain as
+    /// it was is given back.
+    pub fn go_back(&mut self, count: usize) -> Vec<Vec<u8>> {
+        let before = self.entries.clone();
+        self.entries.truncate(count);
+        before
     }
 
     /// Appends the first operation of a station.
@@ -223,7 +237,7 @@ impl StationKeys {
 pub fn push_of(epoch: Epoch, after: After, entries: &[Vec<u8>]) -> PushRequest {
     let clock =
         PushClock { wall: WALL.parse().expect("a time"), mono_ms: 0, boot: BootId::from_parts(0, &[1; 10]) };
-    let header = PushHeader { v: 1, epoch, after, count: entries.len() as u64, clock };
+    let header = PushHeader { v: 1, epoch, after, count: entries.len() as u64, clock, log: None };
     PushRequest { header, entries: entries.concat() }
 }
 

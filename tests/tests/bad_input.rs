@@ -38,9 +38,11 @@ fn a_token_enrols_one_station_and_the_same_one_again_after_a_lost_reply() -> Res
     assert!(enrol(&first, &plant.server(), &token)?.status.success());
     assert_refused(&enrol(&second, &plant.server(), &token)?, 11, "token_used");
     assert!(!second.dir.join("data/queue.db").exists(), "nothing half done");
-    // As if the reply had got lost: the machine has its keys, but neither queue nor anchor.
+    // As if the reply had got lost: the machine has its keys, but nothing that was made of the answer.
     std::fs::remove_dir_all(first.dir.join("data"))?;
-    std::fs::remove_file(first.dir.join("data.secure/anchor.json"))?;
+    for made in ["anchor.json", "identity.json"] {
+        std::fs::remove_file(first.dir.join("data.secure").join(made))?;
+    }
     let again = enrol(&first, &plant.server(), &token)?;
     assert!(again.status.success(), "same key, same answer: {}", said(&again));
     assert_refused(&enrol(&first, &plant.server(), &token)?, 20, "blocked_by_unsynced_queue");
@@ -56,7 +58,7 @@ fn what_is_no_token_or_no_cloud_is_said_before_anything_is_made() -> Result<()> 
     assert_refused(&enrol(&machine, &plant.server(), &file)?, 2, "token_malformed");
     assert_refused(&enrol(&machine, &plant.server(), &plant.dir.join("none"))?, 2, "token_unreadable");
     let token = plant.token("good", true)?;
-    assert_refused(&enrol(&machine, "http://cloud.example", &token)?, 2, "plain_http");
+    assert_refused(&enrol(&machine, "http://cloud.example", &token)?, 2, "config_invalid_value");
     plant.network.cut();
     assert_refused(&enrol(&machine, &plant.server(), &token)?, 11, "connection_refused");
     plant.network.restore()?;

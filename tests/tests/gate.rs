@@ -8,8 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "gate/plant.rs"]
-mod plant;
+#[path = "gate/halves.rs"]
+mod halves;
 #[path = "gate/turns.rs"]
 mod turns;
 
@@ -21,12 +21,13 @@ use lotgate_cloud::reference::ImportReference;
 use lotgate_cloud::routes::{Call, ROUTES, Route, Verb};
 use lotgate_cloud::session::Session;
 use lotgate_cloud::token::MakeToken;
+use lotgate_domain::ids::Hash;
 use lotgate_domain::protocol::request_signature::content_digest;
 use lotgate_domain::protocol::token::EnrolToken;
 use lotgate_domain::protocol::{CloudApi as _, EnrolReply, HeadReply, MAX_DECOMPRESSED, PushReply};
 use lotgate_domain::signature::KeyPair;
+use lotgate_tests::cloud::{Attempt, Plant, Reply, Sent, compress};
 use lotgate_tests::station_keys::{enrol_request, push_of};
-use plant::{Attempt, Plant, Reply, Sent, compress};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,7 +42,7 @@ fn routes_of(access: Access) -> impl Iterator<Item = Route> {
 }
 
 #[test]
-fn every_route_asks_for_a_station_or_a_token() {
+fn every_route_but_the_time_asks_for_a_station_or_a_token() {
     let mut seen = Vec::new();
     for route in ROUTES {
         assert_ne!(route.access, Access::Program, "{}: the program's own work has no route", route.path);
@@ -49,6 +50,7 @@ fn every_route_asks_for_a_station_or_a_token() {
         seen.push((route.path, route.method == Verb::Get));
     }
     assert_eq!(routes_of(Access::Token).map(|route| route.call).collect::<Vec<_>>(), [Call::Enrol]);
+    assert_eq!(routes_of(Access::Anyone).map(|route| route.call).collect::<Vec<_>>(), [Call::Time]);
 }
 
 #[tokio::test]
@@ -88,10 +90,11 @@ async fn a_key_of_another_tenant_opens_no_route() {
     let foreign = &plant.foreign;
     for route in routes_of(Access::Station) {
         let key = || KeyPair::from_seed(&foreign.keys.seed());
+        let own = plant.caller(route).id;
         for (tenant, station, code, why) in [
             (plant.tenant, foreign.id, "unknown_key", "its station named in this tenant"),
-            (plant.tenant, plant.station.id, "unknown_key", "its key for this tenant's station"),
-            (foreign.tenant, plant.station.id, "unknown_key", "this tenant's station named in its tenant"),
+            (plant.tenant, own, "unknown_key", "its key for this tenant's station"),
+            (foreign.tenant, own, "unknown_key", "this tenant's station named in its tenant"),
         ] {
             let nonce = Some(plant.nonce(tenant, station));
             let attempt = Attempt {
@@ -121,7 +124,8 @@ async fn a_key_of_another_tenant_opens_no_route() {
         "this tenant's entries pushed by the other tenant's station come after a certificate that is not its own"
     );
     assert_eq!(reply["code"], "head_mismatch");
-    assert_eq!(plant.number("SELECT count(*) FROM entry").await, 0);
+    let of_station = format!("SELECT count(*) FROM entry WHERE station_id = '{}'", plant.station.id);
+    assert_eq!(plant.number(&of_station).await, 0);
 }
 
 #[tokio::test]
@@ -129,11 +133,11 @@ async fn an_old_nonce_and_somebody_elses_are_refused() {
     let plant = Plant::new("nonces").await;
     plant.clock.store(20 * MINUTE_MS, Ordering::SeqCst);
     let nonces = plant.cloud.nonces();
-    let of = |minutes: i64| {
-        Some(nonces.issue(plant.tenant, plant.station.id, plant.now().plus_ms(minutes * MINUTE_MS)))
-    };
-    let foreign = Some(NonceKeys::new([3; 32], None).issue(plant.tenant, plant.station.id, plant.now()));
     for route in routes_of(Access::Station) {
+        let own = plant.caller(route).id;
+        let of =
+            |minutes: i64| Some(nonces.issue(plant.tenant, own, plant.now().plus_ms(minutes * MINUTE_MS)));
+        let foreign = Some(NonceKeys::new([3; 32], None).issue(plant.tenant, own, plant.now()));
         for (nonce, code, why) in [
             (None, "nonce_required", "none"),
             (of(-11), "nonce_expired", "eleven minutes old"),
@@ -224,20 +228,22 @@ async fn a_request_changed_on_its_way_is_refused() {
 #[tokio::test]
 async fn every_good_request_writes_one_audit_row_with_its_change() {
     let plant = Plant::new("audit").await;
-    for route in ROUTES {
+    for route in ROUTES.into_iter().filter(|route| route.access != Access::Anyone) {
         let before = plant.number("SELECT count(*) FROM audit").await;
         let request = match route.access {
             Access::Station => plant.attempt(route).sign(),
             _ => Sent::enrolment(&serde_json::to_value(enrol_request(&plant.token(1000).await, 7)).unwrap()),
         };
-        let made_token = i64::from(route.access == Access::Token);
+        // The cloud's own: the token was made for it, the log grew behind it.
+        let own = i64::from(route.access == Access::Token || route.call == Call::Push);
         // The row that is looked for is the newest.
         plant.clock.fetch_add(1, Ordering::SeqCst);
         assert_eq!(plant.send(&request).await.code(), "ok", "{}", route.path);
-        let query = "SELECT actor, action, address, prior_hash, next_hash, detail::text FROM audit ORDER BY at DESC LIMIT 1";
+        let query = "SELECT actor, action, address, prior_hash, next_hash, detail::text FROM audit
+            WHERE actor <> 'cloud' ORDER BY at DESC LIMIT 1";
         let row = plant.superuser.query_one(query, &[]).await.unwrap();
         let after = plant.number("SELECT count(*) FROM audit").await;
-        assert_eq!(after, before + made_token + 1, "{}: one row", route.path);
+        assert_eq!(after, before + own + 1, "{}: one row", route.path);
         assert!(row.get::<_, String>("actor").starts_with("station:"), "{}", route.path);
         assert_eq!(row.get::<_, String>("address"), "127.0.0.1", "{}", route.path);
         let action: String = row.get("action");
@@ -246,6 +252,23 @@ async fn every_good_request_writes_one_audit_row_with_its_change() {
             Call::Enrol => assert!(action == "station.enrolled" && prior.is_none() && next.is_some()),
             Call::Head => assert!(action == "head.shown" && prior == next && next.is_some()),
             Call::Feed => assert!(action == "feed.pulled" && prior == next && next.is_some()),
+            Call::Heartbeat => assert!(action == "heartbeat.kept" && prior.is_none() && next.is_some()),
+            Call::Evidence => assert!(action == "evidence.kept" && prior.is_none() && next.is_some()),
+            Call::Rotate => {
+                assert_eq!(
+                    (action.as_str(), prior.as_deref()),
+                    ("station.rotated", Some(&plant.moving.certificate.0[..]))
+                );
+                assert!(next.is_some() && next != prior, "the new certificate");
+            }
+            Call::Retire => {
+                assert_eq!(
+                    (action.as_str(), prior.as_deref()),
+                    ("station.retired", Some(&plant.leaving.certificate.0[..]))
+                );
+                assert!(next.is_some() && next != prior, "the statement that ends it");
+            }
+            Call::Time => unreachable!("it leaves no row"),
             Call::Push => {
                 assert_eq!(action, "operations.pushed");
                 assert_eq!(
@@ -262,8 +285,8 @@ async fn every_good_request_writes_one_audit_row_with_its_change() {
     }
     assert_eq!(
         plant.number("SELECT count(*) FROM audit WHERE actor <> 'cloud' AND address IS NULL").await,
-        2,
-        "only the two enrolments without HTTP have no address"
+        5,
+        "only the four enrolments and the push without HTTP have no address"
     );
 }
 
@@ -278,7 +301,10 @@ async fn the_audit_row_of_a_push_is_about_the_epoch_that_was_pushed_and_names_ev
     let mut fork = plant.station.entries[..1].to_vec();
     session.push(plant.station.push(0, 2)).await.unwrap();
 
-    let whole = (plant.station.epoch, plant.station.after(0), plant.station.after(1));
+    let whole = (plant.station.epoch, plant.station.after(0), plant.station.after(1), plant.station.after(4));
+    let mut bad = plant.station.entries[3].clone();
+    *bad.last_mut().unwrap() ^= 1;
+    let (bad_hash, forked_after) = (lotgate_domain::entry::hash(&bad), at(&plant, 1));
     plant.station.entries.truncate(1);
     plant.station.append_scan("A", "other branch");
     let branch = at(&plant, 2);
@@ -292,16 +318,20 @@ async fn the_audit_row_of_a_push_is_about_the_epoch_that_was_pushed_and_names_ev
         ("a new epoch", newer, certificate, opened, None),
         ("the rest of the old one", rest.clone(), held, head, None),
         ("the same again", rest, head, head, None),
-        ("a fork", push_of(whole.0, whole.1, &fork), head, head, Some(branch)),
-        ("only a fork", push_of(whole.0, whole.2, &fork[1..]), head, head, Some(branch)),
+        ("a fork", push_of(whole.0, whole.1, &fork), forked_after, branch, None),
+        ("only the fork again", push_of(whole.0, whole.2, &fork[1..]), branch, branch, None),
+        ("a signature that is wrong", push_of(whole.0, whole.3, &[bad]), head, head, Some(bad_hash)),
     ] {
         plant.clock.fetch_add(1, Ordering::SeqCst);
         session.push(push).await.unwrap();
         rows.push((why, prior, next, evidence));
     }
-    let query = "SELECT prior_hash, next_hash, detail->>'evidence' FROM audit
-        WHERE action = 'operations.pushed' ORDER BY at, id OFFSET 1";
-    let told = plant.superuser.query(query, &[]).await.unwrap();
+    let query = format!(
+        "SELECT prior_hash, next_hash, detail->>'evidence' FROM audit
+        WHERE action = 'operations.pushed' AND actor = 'station:{}' ORDER BY at, id OFFSET 1",
+        plant.station.id
+    );
+    let told = plant.superuser.query(&query, &[]).await.unwrap();
     assert_eq!(told.len(), rows.len());
     for ((why, prior, next, evidence), row) in rows.into_iter().zip(told) {
         assert_eq!(row.get::<_, &[u8]>(0), prior.0.as_slice(), "{why}: before");
@@ -326,11 +356,12 @@ async fn a_failing_audit_row_undoes_the_change() {
         )
         .await
         .unwrap();
-    for route in ROUTES {
+    for route in ROUTES.into_iter().filter(|route| route.access != Access::Anyone) {
         plant.assert_rejected(&request_to(route), "internal", route.path).await;
     }
-    let program = Caller::Program { tenant: plant.tenant };
     let before = plant.rows().await;
+    assert_eq!(plant.send(&plant.ask_time(Hash([7; 32]))).await.code(), "ok", "the time changes nothing");
+    let program = Caller::Program { tenant: plant.tenant };
     let token_work = MakeToken { site: plant.site, training: true, ttl_ms: 1 };
     assert!(gate::pass(&plant.cloud, &program, token_work).await.is_err(), "the program's own work, too");
     let lots = json!({"items": [{"item": "B"}], "lots": []});
@@ -338,7 +369,7 @@ async fn a_failing_audit_row_undoes_the_change() {
     assert!(gate::pass(&plant.cloud, &program, import).await.is_err(), "the program's own work, too");
     assert_eq!(plant.rows().await, before);
     plant.superuser.batch_execute("DROP TRIGGER no_audit ON audit").await.unwrap();
-    for route in ROUTES {
+    for route in ROUTES.into_iter().filter(|route| route.access != Access::Anyone) {
         assert_eq!(plant.send(&request_to(route)).await.code(), "ok", "{}: {REPEATED}", route.path);
     }
 }
@@ -413,7 +444,7 @@ async fn a_token_enrols_one_station_and_gives_the_same_answer_to_it_for_a_day() 
     assert_eq!(again.site, enrolled.site);
     plant.clock.store(REPEAT_MS + 1, Ordering::SeqCst);
     plant.assert_rejected(&Sent::enrolment(&ask(7)), "token_used", "after a day").await;
-    assert_eq!(plant.number("SELECT count(*) FROM station").await, 3, "two of the plant and one more");
+    assert_eq!(plant.number("SELECT count(*) FROM station").await, 5, "four of the plant and one more");
 
     let late = plant.token(MINUTE_MS).await;
     plant.clock.fetch_add(MINUTE_MS + 1, Ordering::SeqCst);
@@ -482,10 +513,14 @@ async fn a_head_mismatch_tells_the_head_and_a_lost_reply_is_given_again() {
     let first = read(&plant.send(&push(0, 3)).await);
     let again = read(&plant.send(&push(0, 3)).await);
     assert_eq!(
-        again,
-        PushReply { first_index: None, ..first.clone() },
+        (again.first_index, &again.verdicts, &again.receipt),
+        (None, &first.verdicts, &first.receipt),
         "the same verdicts and the same receipt"
     );
+    let of_log = |reply: &PushReply| {
+        reply.proof.as_ref().map(|proof| (proof.checkpoint.clone(), proof.ranges.clone()))
+    };
+    assert_eq!(of_log(&again), of_log(&first), "proven in the same tree");
     let more = read(&plant.send(&push(0, 4)).await);
     assert_eq!(more.verdicts.len(), 2, "of the stored batch and of the new one");
     assert_eq!(more.verdicts[0], first.verdicts[0]);

@@ -11,21 +11,27 @@
 #[path = "isolation/weakened.rs"]
 mod weakened;
 
-use lotgate_cloud::crypto::MasterKey;
+use lotgate_cloud::crypto::{MasterKey, SealedFor};
 use lotgate_cloud::gate::{self, Caller};
 use lotgate_cloud::migrate::{self, APPEND_ONLY, WITHOUT_TENANT};
 use lotgate_cloud::nonce::NonceKeys;
+use lotgate_cloud::recovered::{Recover, ShowLog};
 use lotgate_cloud::reference::ImportReference;
+use lotgate_cloud::retire::Revoke;
 use lotgate_cloud::session::Session;
 use lotgate_cloud::tenant::CreateTenant;
 use lotgate_cloud::token::MakeToken;
 use lotgate_cloud::{Cloud, Settings};
-use lotgate_domain::ids::TenantId;
+use lotgate_domain::certificate::KeyUse;
+use lotgate_domain::ids::{Hash, KeyId, PublicKey, TenantId};
+use lotgate_domain::merkle::checkpoint::Checkpoint;
+use lotgate_domain::merkle::proof::TreeHead;
 use lotgate_domain::protocol::CloudApi as _;
 use lotgate_domain::protocol::token::EnrolToken;
 use lotgate_domain::signature::KeyPair;
+use lotgate_tests::care::{adopt, evidence_of, heartbeat_of, rotate_request};
 use lotgate_tests::postgres::TestDatabase;
-use lotgate_tests::station_keys::{at, enrol, push_of};
+use lotgate_tests::station_keys::{at, enrol};
 use serde_json::json;
 use std::sync::Arc;
 use tokio_postgres::{Client, NoTls};
@@ -86,7 +92,9 @@ impl TwoTenants {
 async fn fill(cloud: &Arc<Cloud>, tenant: TenantId, seed: u8) {
     let program = Caller::Program { tenant };
     let root = KeyPair::from_seed(&[seed; 32]);
-    let create = CreateTenant { name: "T".into(), site: "S".into(), zone: "UTC".into(), root };
+    let recovery = Some([PublicKey([seed; 32]), PublicKey([seed ^ 0x80; 32])]);
+    let (name, site, zone) = ("T".into(), "S".into(), "UTC".into());
+    let create = CreateTenant { name, site, zone, root, recovery };
     let site = gate::pass(cloud, &program, create).await.unwrap();
     let lots = json!({"items": [{"item": "A"}], "lots": [{"lot": "L", "item": "A", "status": "hold"}]});
     let import = ImportReference { site, file: serde_json::from_value(lots).unwrap() };
@@ -95,12 +103,59 @@ async fn fill(cloud: &Arc<Cloud>, tenant: TenantId, seed: u8) {
         gate::pass(cloud, &program, MakeToken { site, training: true, ttl_ms: 1000 }).await.unwrap().token;
     let mut station = enrol(&Session::of_nobody(Arc::clone(cloud), None), &token, seed).await.unwrap();
     station.append_enrolled();
-    station.append_scan("A", "L");
+    // So many that the log has an inner node of its own row.
+    for _ in 0..256 {
+        station.append_scan("A", "L");
+    }
     let session = Session::of_station(Arc::clone(cloud), tenant, station.id);
     session.push(station.push_all()).await.unwrap();
+    session.heartbeat(heartbeat_of(&station)).await.unwrap();
     station.entries.truncate(1);
     station.append_scan("A", "other branch");
-    session.push(push_of(station.epoch, station.after(0), &station.entries)).await.unwrap();
+    session.heartbeat(heartbeat_of(&station)).await.unwrap();
+    session.evidence(evidence_of(&station.entries)).await.unwrap();
+    let reply = session.rotate(rotate_request(&station, seed + 1, "planned")).await.unwrap();
+    adopt(&mut station, seed + 1, &reply);
+    let revoke = Revoke { station: station.id, reason: "stolen".into() };
+    gate::pass(cloud, &program, revoke).await.unwrap();
+    let log = log_key(cloud, tenant).await;
+    let head = TreeHead { size: 1 << 40, root: Hash([7; 32]) };
+    let recover = Recover {
+        root: KeyPair::from_seed(&[seed; 32]),
+        restored: gate::pass(cloud, &program, ShowLog).await.unwrap().head.size,
+        known: Checkpoint { tenant, generation: 1, head }.sign(&log),
+        earlier: Vec::new(),
+        reason: "restored".into(),
+        people: ["A".into(), "B".into()],
+    };
+    gate::pass(cloud, &program, recover).await.unwrap();
+    // What a crash between the two halves of a push leaves.
+    as_tenant(
+        cloud,
+        tenant,
+        "INSERT INTO waiting (tenant_id, station_id, epoch_n, epoch_id, branch, first_seq, last_seq, skewed)
+         SELECT tenant_id, station_id, epoch_n, epoch_id, branch, seq, seq, false FROM entry LIMIT 1
+         RETURNING station_id::text",
+    )
+    .await;
+}
+
+/// The first row of a statement of the app role in a tenant's context.
+async fn as_tenant(cloud: &Cloud, tenant: TenantId, statement: &str) -> tokio_postgres::Row {
+    let mut client = cloud.pool().get().await.unwrap();
+    let transaction = client.transaction().await.unwrap();
+    gate::enter(&transaction, tenant).await.unwrap();
+    let row = transaction.query_one(statement, &[]).await.unwrap();
+    transaction.commit().await.unwrap();
+    row
+}
+
+async fn log_key(cloud: &Cloud, tenant: TenantId) -> KeyPair {
+    let query = "SELECT key_id, sealed_seed FROM tenant_key WHERE key_use = 'log'";
+    let row = as_tenant(cloud, tenant, query).await;
+    let key = KeyId::from_slice(row.get("key_id")).unwrap();
+    let sealed_for = SealedFor { tenant, key_use: KeyUse::Log, key };
+    MasterKey::new([1; 32]).open(sealed_for, row.get("sealed_seed")).unwrap()
 }
 
 async fn texts(client: &Client, query: &str) -> Vec<String> {
@@ -366,11 +421,24 @@ async fn the_other_tenants_keys_are_free_and_its_rows_cannot_be_referred_to() {
     two.superuser.batch_execute(&bare).await.unwrap();
     let tables: Vec<String> = two.tables_of_tenants().cloned().collect();
     for table in &tables {
+        // Where a row may refer to nothing, those that refer to something.
+        let refers = texts(
+            &two.superuser,
+            &format!(
+                "SELECT coalesce(string_agg(refers, ' OR '), 'true') FROM (
+                    SELECT '(' || string_agg(attname || ' IS NOT NULL', ' AND ') || ')' AS refers
+                    FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = conrelid AND attnum = ANY (conkey)
+                    WHERE contype = 'f' AND conrelid = '{table}'::regclass AND confrelid <> 'tenant'::regclass
+                    GROUP BY k.oid) one"
+            ),
+        )
+        .await
+        .remove(0);
         // The other tenant's row as one's own: that its key exists elsewhere must not show.
         let query = format!(
             "SELECT format('INSERT INTO {table} SELECT (%L::{table}).*', r::text)
-            FROM {table} t, jsonb_populate_record(t, jsonb_build_object('tenant_id', '{own}')) r
-            WHERE t.tenant_id = '{other}'"
+            FROM (SELECT * FROM {table} WHERE tenant_id = '{other}' AND ({refers})) q,
+                jsonb_populate_record(NULL::{table}, to_jsonb(q) || jsonb_build_object('tenant_id', '{own}')) r"
         );
         let inserts = texts(&two.superuser, &query).await;
         let parents = texts(

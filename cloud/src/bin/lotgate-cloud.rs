@@ -2,15 +2,21 @@
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use lotgate_cloud::admit::Admit;
 use lotgate_cloud::config::Config;
 use lotgate_cloud::crypto::SealError;
 use lotgate_cloud::error::{Rejection, chain};
+use lotgate_cloud::export::{self, ExportError};
 use lotgate_cloud::gate::{self, Caller, Work};
+use lotgate_cloud::import::{self, ImportError};
+use lotgate_cloud::recovered::{Recover, ShowLog};
 use lotgate_cloud::reference::ImportReference;
+use lotgate_cloud::retire::Revoke;
+use lotgate_cloud::stations::ListStations;
 use lotgate_cloud::tenant::CreateTenant;
 use lotgate_cloud::token::MakeToken;
 use lotgate_cloud::{Cloud, crypto, keys, migrate, server};
-use lotgate_domain::ids::{SiteId, TenantId};
+use lotgate_domain::ids::{PublicKey, SiteId, StationId, TenantId};
 use lotgate_domain::reference::ReferenceFile;
 use lotgate_domain::signature::KeyPair;
 use serde_json::{Value, json};
@@ -51,6 +57,14 @@ enum Command {
     /// Reference data
     #[command(subcommand)]
     Reference(ReferenceCommand),
+    /// Stations' queues
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// The tenant's log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Write everything of a tenant to a directory that can be checked without this cloud
+    Export(ExportArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,12 +93,126 @@ struct CreateArguments {
     /// Where the private half of the root key goes, once; an existing file is never overwritten
     #[arg(long, value_name = "FILE")]
     root_key_out: PathBuf,
+    /// Where the private halves of the two recovery keys go, once; name it twice, a file a holder. Both together
+    /// open the queue of a station whose key store is lost
+    #[arg(long, value_name = "FILE", required_unless_present = "without_recovery")]
+    recovery_key_out: Vec<PathBuf>,
+    /// Make no recovery keys: a queue whose key store is lost is lost, too
+    #[arg(long, conflicts_with = "recovery_key_out")]
+    without_recovery: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum StationCommand {
+    /// Take back a station whose enrolment or new key came after the backup that the database was restored from
+    Admit(AdmitArguments),
+    /// Show every station: last seen, what is held and told of its chain, alarms, what to look at
+    List(ListArguments),
+    /// End the trust in a station's key; it may still push, and nothing of that is applied
+    Revoke(RevokeArguments),
     /// Make a single-use token that enrols one station
     Token(TokenArguments),
+}
+
+#[derive(Debug, Args)]
+struct AdmitArguments {
+    /// Id of the tenant
+    #[arg(long)]
+    tenant: TenantId,
+    /// The station's certificates: certificates.bin of an export of its queue, or identity.json of its secure
+    /// directory. If it was revoked after the backup, revoke it again
+    #[arg(long, value_name = "FILE")]
+    certificates: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ListArguments {
+    /// Id of the tenant
+    #[arg(long)]
+    tenant: TenantId,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RevokeArguments {
+    /// Id of the tenant
+    #[arg(long)]
+    tenant: TenantId,
+    /// Id of the station
+    #[arg(long)]
+    station: StationId,
+    /// Why, in people's words; it stands in the signed log
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// Take what a courier brought: an export of a station's queue, or what was recovered of one
+    Import(QueueImportArguments),
+}
+
+#[derive(Debug, Args)]
+struct QueueImportArguments {
+    /// The directory of the export
+    directory: PathBuf,
+    /// Id of the tenant
+    #[arg(long)]
+    tenant: TenantId,
+}
+
+#[derive(Debug, Subcommand)]
+enum LogCommand {
+    /// Show generation, size and root of the log; after a restore, run it before the cloud serves again
+    Head(HeadArguments),
+    /// Say, signed by the tenant's root key, that the database was restored to before what stations have receipts for
+    Recovered(RecoveredArguments),
+}
+
+#[derive(Debug, Args)]
+struct HeadArguments {
+    /// Id of the tenant
+    #[arg(long)]
+    tenant: TenantId,
+}
+
+#[derive(Debug, Args)]
+struct RecoveredArguments {
+    /// Id of the tenant
+    #[arg(long)]
+    tenant: TenantId,
+    /// The file that `tenant create` wrote the root key to
+    #[arg(long, value_name = "FILE")]
+    root_key: PathBuf,
+    /// The size of the log as the backup held it: what `log head` showed directly after the restore, before the
+    /// cloud served anybody. With one that is too large no station goes on
+    #[arg(long, value_name = "SIZE")]
+    restored: u64,
+    /// The newest checkpoint that anybody holds: from a station's alarm or an export
+    #[arg(long, value_name = "FILE")]
+    known_checkpoint: PathBuf,
+    /// Where the backup is older than an earlier recovery, the statements of all recoveries that it does not know:
+    /// statements.bin of an export of the cloud or of a station's queue; may be named several times
+    #[arg(long, value_name = "FILE")]
+    earlier: Vec<PathBuf>,
+    /// Why, in people's words; it stands in the signed log
+    #[arg(long)]
+    reason: String,
+    /// Who decided it; name it twice, two different people
+    #[arg(long, required = true, num_args = 1)]
+    person: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ExportArguments {
+    /// Id of the tenant
+    #[arg(long)]
+    tenant: TenantId,
+    /// The directory to make
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -154,8 +282,15 @@ async fn run(arguments: Arguments) -> Result<()> {
         }
         Command::Keys(KeysCommand::Create) => create_keys(&config),
         Command::Tenant(TenantCommand::Create(arguments)) => create_tenant(&config, arguments).await,
+        Command::Station(StationCommand::Admit(arguments)) => admit(&config, &arguments).await,
         Command::Station(StationCommand::Token(arguments)) => make_token(&config, &arguments).await,
+        Command::Station(StationCommand::List(arguments)) => list_stations(&config, &arguments).await,
+        Command::Station(StationCommand::Revoke(arguments)) => revoke(&config, arguments).await,
         Command::Reference(ReferenceCommand::Import(arguments)) => import(&config, &arguments).await,
+        Command::Queue(QueueCommand::Import(arguments)) => import_queue(&config, &arguments).await,
+        Command::Log(LogCommand::Head(arguments)) => show_log(&config, &arguments).await,
+        Command::Log(LogCommand::Recovered(arguments)) => recovered(&config, arguments).await,
+        Command::Export(arguments) => export_tenant(&config, &arguments).await,
     }
 }
 
@@ -213,29 +348,52 @@ fn create_keys(config: &Config) -> Result<()> {
 }
 
 async fn create_tenant(config: &Config, arguments: CreateArguments) -> Result<()> {
+    let holders = match (arguments.recovery_key_out.as_slice(), arguments.without_recovery) {
+        ([], true) => None,
+        ([first, second], false) => Some([first.clone(), second.clone()]),
+        _ => {
+            anyhow::bail!("recovery_keys: --recovery-key-out is named twice, a file for each of two holders")
+        }
+    };
     let cloud = Cloud::open(config.settings()?).await?;
-    let seed = Zeroizing::new(crypto::random::<32>()?);
-    let root = KeyPair::from_seed(&seed);
     let unix_ms = u64::try_from(cloud.now().unix_ms()).context("clock")?;
     let tenant = TenantId::from_parts(unix_ms, &crypto::random()?);
+    let seed = Zeroizing::new(crypto::random::<32>()?);
+    let root = KeyPair::from_seed(&seed);
     let public = root.public();
-    let out = &arguments.root_key_out;
-    let file = Zeroizing::new(format!(
-        "{{\"v\":1,\"use\":\"root\",\"tenant\":\"{tenant}\",\"public_key\":\"{public}\",\"seed\":\"{}\"}}\n",
-        *Zeroizing::new(hex::encode(*seed))
-    ));
-    keys::write_secret(out, file.as_bytes())?;
-    let work = CreateTenant { name: arguments.name, site: arguments.site, zone: arguments.zone, root };
-    match pass(&cloud, tenant, work).await {
+    let mut written = Vec::new();
+    let made = async {
+        let file = Zeroizing::new(format!(
+            "{{\"v\":1,\"use\":\"root\",\"tenant\":\"{tenant}\",\"public_key\":\"{public}\",\"seed\":\"{}\"}}\n",
+            *Zeroizing::new(hex::encode(*seed))
+        ));
+        keys::write_secret(&arguments.root_key_out, file.as_bytes())?;
+        written.push(arguments.root_key_out.clone());
+        let mut recovery = Vec::with_capacity(2);
+        for path in holders.iter().flatten() {
+            let (private, public) = crypto::recovery_pair()?;
+            keys::write_key(path, &private)?;
+            written.push(path.clone());
+            recovery.push(public);
+        }
+        let recovery = <[PublicKey; 2]>::try_from(recovery).ok();
+        let (name, site, zone) = (arguments.name, arguments.site, arguments.zone);
+        pass(&cloud, tenant, CreateTenant { name, site, zone, root, recovery }).await
+    }
+    .await;
+    match made {
         Ok(site) => say(&json!({
             "tenant": tenant,
             "site": site,
             "root_fingerprint": public.fingerprint(),
-            "root_key_file": out,
+            "root_key_file": arguments.root_key_out,
+            "recovery_key_files": holders,
         })),
         Err(error) => {
-            // The key of a tenant that does not exist.
-            std::fs::remove_file(out).with_context(|| format!("cannot remove {}", out.display()))?;
+            // Keys of a tenant that does not exist.
+            for path in written {
+                std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
             Err(error)
         }
     }
@@ -291,16 +449,118 @@ async fn import(config: &Config, arguments: &ImportArguments) -> Result<()> {
     }))
 }
 
+async fn admit(config: &Config, arguments: &AdmitArguments) -> Result<()> {
+    let path = arguments.certificates.display();
+    let file =
+        std::fs::read(&arguments.certificates).with_context(|| format!("certificates_unreadable: {path}"))?;
+    let cloud = Cloud::open(config.settings()?).await?;
+    let admitted = pass(&cloud, arguments.tenant, Admit { file }).await?;
+    say(&json!({
+        "tenant": arguments.tenant,
+        "station": admitted.station,
+        "admitted": admitted.admitted,
+        "enrolled": admitted.enrolled,
+    }))
+}
+
+async fn list_stations(config: &Config, arguments: &ListArguments) -> Result<()> {
+    let cloud = Cloud::open(config.settings()?).await?;
+    let stations = pass(&cloud, arguments.tenant, ListStations).await?;
+    if arguments.json {
+        return say(&json!({"tenant": arguments.tenant, "stations": stations}));
+    }
+    let mut out = std::io::stdout().lock();
+    for station in &stations {
+        writeln!(out, "{station}").context("standard output")?;
+    }
+    out.flush().context("standard output")
+}
+
+async fn revoke(config: &Config, arguments: RevokeArguments) -> Result<()> {
+    let cloud = Cloud::open(config.settings()?).await?;
+    let RevokeArguments { tenant, station, reason } = arguments;
+    let revoked = pass(&cloud, tenant, Revoke { station, reason }).await?;
+    say(&json!({
+        "tenant": tenant,
+        "station": station,
+        "closing": revoked.closing,
+        "through": revoked.through,
+        "held": revoked.held,
+        "changed": revoked.changed,
+    }))
+}
+
+async fn import_queue(config: &Config, arguments: &QueueImportArguments) -> Result<()> {
+    let cloud = Cloud::open(config.settings()?).await?;
+    let imported = match import::import(&cloud, arguments.tenant, &arguments.directory).await {
+        Err(ImportError::Rejected(rejection)) => return Err(coded(rejection)),
+        imported => imported?,
+    };
+    say(&json!(imported))?;
+    let left = imported.left;
+    anyhow::ensure!(
+        imported.is_whole(),
+        "import_incomplete: {left} entries could not be taken; keep the export"
+    );
+    Ok(())
+}
+
+async fn export_tenant(config: &Config, arguments: &ExportArguments) -> Result<()> {
+    let cloud = Cloud::open(config.settings()?).await?;
+    match export::export(&cloud, arguments.tenant, &arguments.out).await {
+        Err(ExportError::Rejected(rejection)) => Err(coded(rejection)),
+        exported => say(&json!(exported?)),
+    }
+}
+
+async fn show_log(config: &Config, arguments: &HeadArguments) -> Result<()> {
+    let cloud = Cloud::open(config.settings()?).await?;
+    let log = pass(&cloud, arguments.tenant, ShowLog).await?;
+    say(&json!({
+        "tenant": arguments.tenant,
+        "generation": log.generation,
+        "size": log.head.size,
+        "root": log.head.root,
+    }))
+}
+
+async fn recovered(config: &Config, arguments: RecoveredArguments) -> Result<()> {
+    let people = <[String; 2]>::try_from(arguments.person).ok();
+    let people = people.context("two_people_needed: two people decide this, each with --person")?;
+    let path = arguments.known_checkpoint.display();
+    let known = std::fs::read_to_string(&arguments.known_checkpoint)
+        .with_context(|| format!("checkpoint_unreadable: {path}"))?;
+    let mut earlier = Vec::new();
+    for path in &arguments.earlier {
+        let read = std::fs::read(path);
+        earlier.extend(read.with_context(|| format!("statements_unreadable: {}", path.display()))?);
+    }
+    let root = keys::read_root(&arguments.root_key, arguments.tenant)?;
+    let cloud = Cloud::open(config.settings()?).await?;
+    let (restored, reason) = (arguments.restored, arguments.reason);
+    let work = Recover { root, restored, known, earlier, reason, people };
+    let recovered = pass(&cloud, arguments.tenant, work).await?;
+    say(&json!({
+        "tenant": arguments.tenant,
+        "generation": recovered.generation,
+        "restored": recovered.restored,
+        "known": recovered.known,
+        "tree": recovered.tree,
+    }))
+}
+
 async fn pass<W: Work>(cloud: &Arc<Cloud>, tenant: TenantId, work: W) -> Result<W::Reply> {
-    let passed = gate::pass(cloud, &Caller::Program { tenant }, work).await;
-    passed.map_err(|rejection| {
-        let code = match rejection {
-            Rejection::Missing(_) => "not_found",
-            Rejection::Seal(SealError::OtherMaster) => "master_key_changed",
-            _ => rejection.problem().code.as_str(),
-        };
-        anyhow::Error::new(rejection).context(code)
-    })
+    gate::pass(cloud, &Caller::Program { tenant }, work).await.map_err(coded)
+}
+
+/// A rejection, led by its code.
+fn coded(rejection: Rejection) -> anyhow::Error {
+    let code = match rejection {
+        Rejection::Missing(_) => "not_found",
+        Rejection::Seal(SealError::OtherMaster) => "master_key_changed",
+        _ => rejection.problem().code.as_str(),
+    };
+    anyhow::Error::new(rejection).context(code)
 }
 
 fn say(value: &Value) -> Result<()> {

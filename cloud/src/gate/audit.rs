@@ -52,7 +52,7 @@ pub async fn record(
         &passage.tenant.0,
         &id as &Uuid,
         &to_system_time(passage.now),
-        &actor(passage, change),
+        &actor(passage, caller, change),
         &action,
         &caller.address().map(|address| address.to_string()),
         &change.detail,
@@ -63,7 +63,10 @@ pub async fn record(
     Ok(())
 }
 
-fn actor(passage: &Passage<'_>, change: &Change) -> String {
+fn actor(passage: &Passage<'_>, caller: &Caller, change: &Change) -> String {
+    if let Caller::Courier { station, .. } = caller {
+        return format!("courier:{station}");
+    }
     let station = passage.station.as_ref().map(|station| station.id).or(change.enrolled);
     station.map_or_else(|| "cloud".to_owned(), |station| format!("station:{station}"))
 }

@@ -1,100 +1,156 @@
 //! Leaves of the log, and the projections that come from them.
 
+use super::number;
 use crate::database::{DatabaseError, big, text, to_system_time};
 use deadpool_postgres::Transaction;
 use lotgate_domain::ids::{StationId, TenantId};
-use lotgate_domain::ledger::{Leaf, StoredEntry};
+use lotgate_domain::ledger::Leaf;
+use lotgate_domain::ledger::ingest::Stretch;
+use lotgate_domain::ledger::store::StoredVerdicts;
 use lotgate_domain::operation::Content;
 use lotgate_domain::operation::body::Body;
 use lotgate_domain::statement::{Verdict, VerdictException};
 use std::borrow::Cow;
 use std::time::SystemTime;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
-/// Appends leaves of one station: the operations of one epoch and their verdict batch.
+/// Appends leaves, what verdicts say, and what applied operations project to.
 pub(super) async fn append(
     transaction: &Transaction<'_>,
     tenant: TenantId,
-    station: StationId,
     leaves: &[Leaf],
 ) -> Result<(), DatabaseError> {
-    let rows: Vec<LeafRow<'_>> = leaves.iter().scan(None, LeafRow::next).collect();
-    insert_leaves(transaction, tenant, station, &rows).await?;
-    insert_exceptions(transaction, tenant, leaves).await?;
-    insert_scans(transaction, tenant, station, leaves).await
+    let rows = Rows::of(leaves);
+    tokio::try_join!(
+        biased;
+        rows.insert(transaction, tenant),
+        insert_exceptions(transaction, tenant, leaves),
+        insert_scans(transaction, tenant, leaves),
+    )?;
+    Ok(())
 }
 
-struct LeafRow<'a> {
-    index: u64,
-    kind: &'static str,
-    hash: &'a [u8],
-    epoch_n: i64,
-    seq: i64,
-    operation_id: Option<Uuid>,
-    first_seq: Option<i64>,
-    bytes: Option<&'a [u8]>,
+/// The columns of leaves.
+#[derive(Default)]
+struct Rows<'a> {
+    indexes: Vec<i64>,
+    kinds: Vec<&'static str>,
+    hashes: Vec<Vec<u8>>,
+    stations: Vec<Option<Uuid>>,
+    epochs: Vec<Option<i64>>,
+    branches: Vec<Option<i64>>,
+    seqs: Vec<Option<i64>>,
+    firsts: Vec<Option<i64>>,
+    bytes: Vec<Option<&'a [u8]>>,
+    certificates: Vec<Option<Uuid>>,
+    statements: Vec<Option<&'static str>>,
 }
 
-impl<'a> LeafRow<'a> {
-    /// `covered` is the first and the last operation since the last verdict.
-    fn next(covered: &mut Option<(&'a StoredEntry, &'a StoredEntry)>, leaf: &'a Leaf) -> Option<Self> {
-        Some(match leaf {
-            Leaf::Operation { index, entry, .. } => {
-                *covered = Some(((*covered).map_or(entry, |(first, _)| first), entry));
-                Self {
-                    index: *index,
-                    kind: "operation",
-                    hash: &entry.hash.0,
-                    epoch_n: big(entry.epoch.n),
-                    seq: big(entry.seq),
-                    operation_id: entry.id().map(|id| id.0),
-                    first_seq: None,
-                    bytes: None,
-                }
+impl<'a> Rows<'a> {
+    fn of(leaves: &'a [Leaf]) -> Self {
+        let mut rows = Self::default();
+        for leaf in leaves {
+            rows.indexes.push(big(leaf.index()));
+            rows.hashes.push(leaf.hash().0.to_vec());
+            rows.push(leaf);
+        }
+        rows
+    }
+
+    fn push(&mut self, leaf: &'a Leaf) {
+        let (mut first, mut bytes, mut certificate, mut statement) = (None, None, None, None);
+        let (kind, station, place) = match leaf {
+            Leaf::Operation { station, branch, entry, .. } => {
+                ("operation", Some(*station), Some((entry.epoch.n, *branch, entry.seq)))
             }
-            Leaf::Verdicts { index, hash, bytes, .. } => {
-                let (first, last) = covered.take()?;
-                Self {
-                    index: *index,
-                    kind: "verdict",
-                    hash: &hash.0,
-                    epoch_n: big(last.epoch.n),
-                    seq: big(last.seq),
-                    operation_id: None,
-                    first_seq: Some(big(first.seq)),
-                    bytes: Some(bytes),
-                }
+            Leaf::Verdicts { station, first: place, batch, bytes: frame, .. } => {
+                first = Some(big(place.seq));
+                bytes = Some(frame.as_slice());
+                let last = place.seq.saturating_add(batch.count).saturating_sub(1);
+                ("verdict", Some(*station), Some((place.epoch_n, place.branch, last)))
             }
-        })
+            Leaf::Certificate { serial, .. } => {
+                certificate = Some(serial.0);
+                ("certificate", None, None)
+            }
+            Leaf::Statement { kind, station, bytes: frame, .. } => {
+                statement = Some(*kind);
+                bytes = Some(frame.as_slice());
+                ("statement", *station, None)
+            }
+        };
+        self.kinds.push(kind);
+        self.stations.push(station.map(|station| station.0));
+        self.epochs.push(place.map(|(epoch, ..)| big(epoch)));
+        self.branches.push(place.map(|(_, branch, _)| big(branch)));
+        self.seqs.push(place.map(|(.., seq)| big(seq)));
+        self.firsts.push(first);
+        self.bytes.push(bytes);
+        self.certificates.push(certificate);
+        self.statements.push(statement);
+    }
+
+    async fn insert(&self, transaction: &Transaction<'_>, tenant: TenantId) -> Result<(), DatabaseError> {
+        let insert =
+            "INSERT INTO leaf (tenant_id, index, kind, hash, station_id, epoch_n, branch, seq, first_seq,
+                bytes, certificate_serial, statement_kind)
+            SELECT $1, new.* FROM unnest($2::bigint[], $3::text[], $4::bytea[], $5::uuid[], $6::bigint[],
+                $7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[], $11::uuid[], $12::text[]) AS new";
+        let insert = transaction.prepare_cached(insert).await?;
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+            &tenant.0,
+            &self.indexes,
+            &self.kinds,
+            &self.hashes,
+            &self.stations,
+            &self.epochs,
+            &self.branches,
+            &self.seqs,
+            &self.firsts,
+            &self.bytes,
+            &self.certificates,
+            &self.statements,
+        ];
+        transaction.execute(&insert, &parameters).await?;
+        Ok(())
     }
 }
 
-async fn insert_leaves(
+/// Verdict batches that cover any entry of a stretch. Batches of a branch follow each other without overlap, so
+/// they are those that end within it, and the next.
+pub(super) async fn verdicts(
     transaction: &Transaction<'_>,
-    tenant: TenantId,
     station: StationId,
-    rows: &[LeafRow<'_>],
-) -> Result<(), DatabaseError> {
-    let insert = "INSERT INTO leaf
-            (tenant_id, station_id, index, kind, hash, epoch_n, seq, operation_id, first_seq, bytes)
-        SELECT $1, $2, new.* FROM unnest($3::bigint[], $4::text[], $5::bytea[], $6::bigint[], $7::bigint[],
-            $8::uuid[], $9::bigint[], $10::bytea[]) AS new";
-    let insert = transaction.prepare_cached(insert).await?;
-    let indexes: Vec<i64> = rows.iter().map(|row| big(row.index)).collect();
-    let kinds: Vec<&str> = rows.iter().map(|row| row.kind).collect();
-    let hashes: Vec<&[u8]> = rows.iter().map(|row| row.hash).collect();
-    let epochs: Vec<i64> = rows.iter().map(|row| row.epoch_n).collect();
-    let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-    let ids: Vec<Option<Uuid>> = rows.iter().map(|row| row.operation_id).collect();
-    let firsts: Vec<Option<i64>> = rows.iter().map(|row| row.first_seq).collect();
-    let bytes: Vec<Option<&[u8]>> = rows.iter().map(|row| row.bytes).collect();
-    transaction
-        .execute(
-            &insert,
-            &[&tenant.0, &station.0, &indexes, &kinds, &hashes, &epochs, &seqs, &ids, &firsts, &bytes],
-        )
-        .await?;
-    Ok(())
+    n: u64,
+    stretch: Stretch,
+) -> Result<Vec<StoredVerdicts>, DatabaseError> {
+    let query = "SELECT index, first_seq, seq, bytes FROM (
+            (SELECT index, first_seq, seq, bytes FROM leaf
+                WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND branch = $3 AND seq BETWEEN $4 AND $5
+                ORDER BY seq)
+            UNION ALL
+            (SELECT index, first_seq, seq, bytes FROM leaf
+                WHERE kind = 'verdict' AND station_id = $1 AND epoch_n = $2 AND branch = $3 AND seq > $5
+                ORDER BY seq LIMIT 1)
+        ) AS near
+        WHERE first_seq <= $5 ORDER BY index";
+    let query = transaction.prepare_cached(query).await?;
+    let Stretch { branch, first, last } = stretch;
+    let rows =
+        transaction.query(&query, &[&station.0, &big(n), &big(branch), &big(first), &big(last)]).await?;
+    rows.iter().map(read_verdicts).collect()
+}
+
+fn read_verdicts(row: &Row) -> Result<StoredVerdicts, DatabaseError> {
+    let (index, first, last) = (number(row, "index")?, number(row, "first_seq")?, number(row, "seq")?);
+    let count = last.saturating_sub(first).saturating_add(1);
+    Ok(StoredVerdicts {
+        first_index: index.saturating_sub(count),
+        count,
+        first_seq: first,
+        bytes: row.try_get("bytes")?,
+    })
 }
 
 async fn insert_exceptions(
@@ -104,7 +160,7 @@ async fn insert_exceptions(
 ) -> Result<(), DatabaseError> {
     let batches = leaves.iter().filter_map(|leaf| match leaf {
         Leaf::Verdicts { index, batch, .. } => Some((*index, batch)),
-        Leaf::Operation { .. } => None,
+        Leaf::Operation { .. } | Leaf::Certificate { .. } | Leaf::Statement { .. } => None,
     });
     let exceptions: Vec<(u64, &VerdictException)> =
         batches.flat_map(|(at, batch)| batch.exceptions.iter().map(move |e| (at, e))).collect();
@@ -124,6 +180,7 @@ async fn insert_exceptions(
 
 struct ScanRow<'a> {
     index: i64,
+    station: Uuid,
     accepted: bool,
     item: Option<Cow<'a, str>>,
     lot: Option<Cow<'a, str>>,
@@ -134,7 +191,10 @@ struct ScanRow<'a> {
 
 impl<'a> ScanRow<'a> {
     fn of(leaf: &'a Leaf) -> Option<Self> {
-        let Leaf::Operation { index, entry, .. } = leaf else { return None };
+        let Leaf::Operation { index, station, entry, exception, .. } = leaf else { return None };
+        if exception.as_ref().is_some_and(|exception| exception.verdict == Verdict::Quarantined) {
+            return None;
+        }
         let Content::Known(operation) = &entry.entry.content else { return None };
         let (item, lot, code, raw) = match &operation.body {
             Body::ScanAccepted(scan) => (Some(&scan.item), Some(&scan.lot), None, &scan.raw),
@@ -145,6 +205,7 @@ impl<'a> ScanRow<'a> {
         };
         Some(Self {
             index: big(*index),
+            station: station.0,
             accepted: code.is_none(),
             item: item.map(|item| text(item)),
             lot: lot.map(|lot| text(lot)),
@@ -159,18 +220,18 @@ impl<'a> ScanRow<'a> {
 async fn insert_scans(
     transaction: &Transaction<'_>,
     tenant: TenantId,
-    station: StationId,
     leaves: &[Leaf],
 ) -> Result<(), DatabaseError> {
     let scans: Vec<ScanRow<'_>> = leaves.iter().filter_map(ScanRow::of).collect();
     if scans.is_empty() {
         return Ok(());
     }
-    let insert = "INSERT INTO scan (tenant_id, station_id, index, accepted, item, lot, code, raw, at)
-        SELECT $1, $2, new.* FROM unnest($3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[],
+    let insert = "INSERT INTO scan (tenant_id, index, station_id, accepted, item, lot, code, raw, at)
+        SELECT $1, new.* FROM unnest($2::bigint[], $3::uuid[], $4::boolean[], $5::text[], $6::text[], $7::text[],
             $8::bytea[], $9::timestamptz[]) AS new";
     let insert = transaction.prepare_cached(insert).await?;
     let indexes: Vec<i64> = scans.iter().map(|scan| scan.index).collect();
+    let stations: Vec<Uuid> = scans.iter().map(|scan| scan.station).collect();
     let accepted: Vec<bool> = scans.iter().map(|scan| scan.accepted).collect();
     let items: Vec<Option<&str>> = scans.iter().map(|scan| scan.item.as_deref()).collect();
     let lots: Vec<Option<&str>> = scans.iter().map(|scan| scan.lot.as_deref()).collect();
@@ -178,7 +239,7 @@ async fn insert_scans(
     let raws: Vec<&[u8]> = scans.iter().map(|scan| scan.raw.as_slice()).collect();
     let times: Vec<SystemTime> = scans.iter().map(|scan| scan.at).collect();
     transaction
-        .execute(&insert, &[&tenant.0, &station.0, &indexes, &accepted, &items, &lots, &codes, &raws, &times])
+        .execute(&insert, &[&tenant.0, &indexes, &stations, &accepted, &items, &lots, &codes, &raws, &times])
         .await?;
     Ok(())
 }

@@ -188,11 +188,13 @@ impl Body {
         let known = value.get("type").and_then(Value::as_str).is_some_and(|t| Self::TYPES.contains(&t));
         let error = if known { BodyError::Invalid } else { BodyError::UnknownType };
         let body: Self = canonical::shape(value.clone()).map_err(|_| error.clone())?;
-        if body.raw_hex().is_none_or(is_hex) { Ok(body) } else { Err(error) }
+        if body.has_hex_raw() { Ok(body) } else { Err(error) }
     }
-}
 
-/// Whole bytes in lower-case hex (PROTOCOL §9.1).
-fn is_hex(text: &str) -> bool {
-    text.len().is_multiple_of(2) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    /// Whether `raw`, where there is one, is whole bytes in lower-case hex (PROTOCOL §9.1).
+    pub(super) fn has_hex_raw(&self) -> bool {
+        self.raw_hex().is_none_or(|text| {
+            text.len().is_multiple_of(2) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    }
 }

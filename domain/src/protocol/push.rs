@@ -21,6 +21,18 @@ pub struct PushHeader {
     pub count: u64,
     /// The station's clock now.
     pub clock: PushClock,
+    /// The last checkpoint that the station verified; null before the first.
+    pub log: Option<LogSeen>,
+}
+
+/// How much of the tenant's log a station has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSeen {
+    /// Generation of the checkpoint.
+    pub generation: u64,
+    /// Its size.
+    pub size: u64,
 }
 
 /// The station's clock at the moment of a push.

@@ -5,12 +5,11 @@ use lotgate_domain::canonical::MAX_INTEGER;
 use lotgate_domain::ids::{
     BootId, Epoch, EpochId, Hash, KeyId, OperationId, PersonId, SiteId, StationId, TenantId,
 };
+use lotgate_domain::merkle::proof::TreeHead;
 use lotgate_domain::operation::body::{
     Body, ChainPoint, Device, Element, ScanAccepted, ScanRefused, SnapshotLot,
 };
-use lotgate_domain::operation::{
-    ALG, Actor, At, Clock, Knew, LogPoint, Operation, Program, Reason, ServerTime, State,
-};
+use lotgate_domain::operation::{ALG, Actor, At, Clock, Knew, Operation, Program, Reason, ServerTime, State};
 use lotgate_domain::reference::LotStatus;
 use lotgate_domain::time::Timestamp;
 use proptest::option::of;
@@ -140,7 +139,7 @@ fn actor() -> impl Strategy<Value = Actor> {
 }
 
 fn knew() -> impl Strategy<Value = Knew> {
-    let log = of((count(), hash()).prop_map(|(size, root)| LogPoint { size, root }));
+    let log = of((count(), hash()).prop_map(|(size, root)| TreeHead { size, root }));
     (count(), hash(), count(), log).prop_map(|(snapshot, hash, age_ms, log)| Knew {
         snapshot,
         hash,

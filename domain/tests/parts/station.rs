@@ -1,6 +1,7 @@
 //! A station that writes entries with real keys.
 
 use lotgate_domain::entry;
+use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::{BootId, Epoch, EpochId, Hash, OperationId, SiteId, StationId, TenantId};
 use lotgate_domain::ledger::Station;
 use lotgate_domain::operation::body::{Body, Device, ScanAccepted, SnapshotLot};
@@ -29,7 +30,9 @@ impl Writer {
             id: StationId::from_parts(3, &[number; 10]),
             key: keys.public(),
             certificate: Hash::of(&[number]),
+            former: Vec::new(),
             training: true,
+            closed: None,
         };
         let prev = station.certificate;
         Self { keys, station, epoch: Epoch { n: 1, id: EpochId([number; 16]) }, seq: 0, prev, written: 0 }
@@ -82,6 +85,21 @@ impl Writer {
         bytes
     }
 
+    /// A copy of the machine as it is now: same keys, its own ids from here on by `number`.
+    #[allow(dead_code, reason = "not every test that shares this file clones")]
+    pub fn clone_machine(&self, number: u64) -> Self {
+        let keys = KeyPair::from_seed(&self.keys.seed());
+        let (station, epoch) = (self.station.clone(), self.epoch);
+        Self {
+            keys,
+            station,
+            epoch,
+            seq: self.seq,
+            prev: self.prev,
+            written: self.written + number * 1_000_000,
+        }
+    }
+
     /// Takes `bytes` as the entry that was written last.
     pub fn advance(&mut self, bytes: &[u8]) {
         self.seq += 1;
@@ -97,12 +115,17 @@ impl Writer {
         entries
     }
 
-    /// Goes on in another epoch; returns its first entry.
+    /// Goes on in another epoch, in doubt; returns its first entry.
     pub fn open_epoch(&mut self, n: u64, id: u8) -> Vec<u8> {
+        self.open_epoch_because(n, id, EpochReason::RolledBack)
+    }
+
+    /// Goes on in another epoch; returns its first entry.
+    pub fn open_epoch_because(&mut self, n: u64, id: u8, reason: EpochReason) -> Vec<u8> {
         self.epoch = Epoch { n, id: EpochId([id; 16]) };
         self.seq = 0;
         self.prev = self.station.certificate;
-        self.write(Body::EpochOpened { reason: "rolled_back".to_owned(), last: None, anchor: None })
+        self.write(Body::EpochOpened { reason: reason.as_str().to_owned(), last: None, anchor: None })
     }
 }
 

@@ -1,23 +1,24 @@
 //! `lotgate agent [--events]`: the whole station without a window, until SIGTERM or SIGINT.
 
-use super::{Exit, Failure, Site, language, system_clock};
-use crate::actor::{Ended, Report, Station};
+mod told;
+mod upkeep;
+
+use super::site::{Site, shared_clock};
+use super::{Exit, Failure, language, log_to_stderr, refuse_retired, runtime, sync};
+use crate::actor::{Ended, Station};
 use clap::Args;
 use lotgate_devices::binding::{ScannerBinding, Timing};
-use lotgate_devices::event::{Delivery, DeviceState};
+use lotgate_devices::event::{Delivery, DeviceEvent};
 use lotgate_devices::serial::SerialScanner;
 use lotgate_sync::engine::Settings;
-use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy, RequestKeys};
-use lotgate_sync::queue::{Appended, Queue, QueueOptions};
+use lotgate_sync::http::HttpCloud;
+use lotgate_sync::queue::Queue;
 use lotgate_sync::runner::SyncHandle;
-use lotgate_sync::secure::{Random as _, Secure, SystemRandom};
-use serde_json::json;
-use std::io::Write as _;
+use lotgate_sync::secure::SystemRandom;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing_subscriber::EnvFilter;
 
 /// How long a stopping agent waits for its last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -30,32 +31,18 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(site: Site, arguments: Arguments) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_from_env("LOTGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let clock = Arc::new(system_clock());
-    let options = QueueOptions {
-        secure: Secure::open(site.places.clone())?,
-        clock: clock.clone(),
-        random: Arc::new(SystemRandom),
-        program: site.program(),
-    };
-    let queue = Queue::open(options)?;
-    let identity = queue.identity();
-    let keys = RequestKeys {
-        tenant: identity.tenant,
-        station: identity.station,
-        keys: queue.station_keys().signing.clone(),
-    };
-    let http = HttpOptions {
-        server: site.server()?,
-        ca_file: site.config.ca_file.clone(),
-        proxy: Proxy::System,
-        clock,
-    };
-    let cloud = HttpCloud::for_station(http, keys)?;
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::new(Exit::Queue, "no_runtime", error.to_string()))?;
-    let ended = runtime.block_on(work(site, arguments, queue.clone(), cloud))?;
+    log_to_stderr(&site);
+    let secure = site.lock()?;
+    // Under the lock: nobody retires it from now on.
+    refuse_retired(&site.places)?;
+    let clock = shared_clock();
+    let queue = site.open_queue(secure, clock.clone())?;
+    for alarm in &queue.state().borrow().alarms {
+        let code = alarm.as_str();
+        tracing::error!(code, text = language().text(code), "station.alarm");
+    }
+    let cloud = site.cloud(&queue.identity(), &queue.station_keys(), clock)?;
+    let ended = runtime()?.block_on(work(site, arguments, queue.clone(), cloud))?;
     match ended {
         Ended::Shutdown | Ended::Unheard => Ok(ExitCode::SUCCESS),
         Ended::QueueStopped(reason) => {
@@ -67,14 +54,10 @@ pub(super) fn run(site: Site, arguments: Arguments) -> Result<ExitCode, Failure>
 
 async fn work(site: Site, arguments: Arguments, queue: Queue, cloud: HttpCloud) -> Result<Ended, Failure> {
     let (stop, stopped) = watch::channel(false);
-    let mut seed = [0u8; 8];
-    SystemRandom
-        .fill(&mut seed)
-        .map_err(|error| Failure::new(Exit::KeyStore, "no_random", error.to_string()))?;
     let (sync, runner) =
-        SyncHandle::prepare(queue.clone(), cloud, Settings::default(), u64::from_le_bytes(seed)).await?;
+        SyncHandle::prepare(queue.clone(), cloud, Settings::default(), sync::seed()?).await?;
     let mut engine_stopped = stopped.clone();
-    let engine = tokio::spawn(runner.run(async move {
+    let engine = tokio::spawn(runner.shown_in(&site.places).run(async move {
         let _ = engine_stopped.wait_for(|stop| *stop).await;
     }));
     let (events, devices) = mpsc::channel(1_024);
@@ -94,23 +77,21 @@ async fn work(site: Site, arguments: Arguments, queue: Queue, cloud: HttpCloud) 
     let (printed, all_printed) = oneshot::channel();
     // A thread of its own: whoever reads standard output may be slow, or gone without closing it.
     std::thread::spawn(move || {
-        print(told, arguments.events);
+        told::print(told, arguments.events, &sync);
         let _ = printed.send(());
     });
+    let upkeep = tokio::spawn(upkeep::run(site, queue.clone(), stopped.clone()));
     let signal = tokio::spawn(wait_for_signal(stop.clone(), stopped));
     let ended = actor.await.unwrap_or(Ended::QueueStopped(None));
     let _ = stop.send(true);
     drop(scanners);
-    let _ = (engine.await, signal.await);
+    let _ = (engine.await, upkeep.await, signal.await);
     queue.close().await?;
     let _ = tokio::time::timeout(LAST_LINES, all_printed).await;
     Ok(ended)
 }
 
-fn start_scanners(
-    site: &Site,
-    events: &mpsc::Sender<lotgate_devices::event::DeviceEvent>,
-) -> Result<Vec<SerialScanner>, Failure> {
+fn start_scanners(site: &Site, events: &mpsc::Sender<DeviceEvent>) -> Result<Vec<SerialScanner>, Failure> {
     let start = |binding: &ScannerBinding| {
         let events = events.clone();
         let sink = move |event| match events.try_send(event) {
@@ -122,55 +103,6 @@ fn start_scanners(
             .map_err(|error| Failure::new(Exit::DeviceMissing, "device_thread", error.to_string()))
     };
     site.config.scanners.iter().map(start).collect()
-}
-
-/// Prints what the station reports. A line that cannot be written ends the printing, never the station's
-/// promise: the operation is durable already.
-fn print(mut told: mpsc::Receiver<Report>, mut events: bool) {
-    while let Some(report) = told.blocking_recv() {
-        let appended = match report {
-            Report::Committed { appended, .. } => appended,
-            Report::Device(device, DeviceState::Ready) => {
-                tracing::info!(device.id = device.id, "device.ready");
-                continue;
-            }
-            Report::Device(device, state) => {
-                let (code, text) = (state.code(), language().text(state.code()));
-                tracing::warn!(device.id = device.id, code, text, "device.not_ready");
-                continue;
-            }
-            Report::Fault(device, fault) => {
-                let (code, text) = (fault.code(), language().text(fault.code()));
-                tracing::warn!(device.id = device.id, code, text, "device.fault");
-                continue;
-            }
-            Report::Repeated { .. } | Report::NotKept(_) => continue,
-        };
-        tracing::debug!(operation.id = %appended.id, operation.seq = appended.seq, "operation.committed");
-        if events {
-            let mut out = std::io::stdout().lock();
-            if writeln!(out, "{}", event_line(&appended)).and_then(|()| out.flush()).is_err() {
-                tracing::error!(
-                    "nobody reads the events any more; the station goes on without printing them"
-                );
-                events = false;
-            }
-        }
-    }
-}
-
-fn event_line(appended: &Appended) -> String {
-    let mut line = json!({
-        "epoch": appended.epoch.n,
-        "seq": appended.seq,
-        "id": appended.id,
-        "type": appended.kind,
-        "hash": appended.hash,
-    });
-    if let (Some(raw), Some(members)) = (&appended.raw_hex, line.as_object_mut()) {
-        members.insert("raw_hex".to_owned(), json!(raw));
-    }
-    line.to_string()
 }
 
 /// Turns the first signal into the shutdown of everything.

@@ -1,14 +1,14 @@
 //! `lotgate enrol`: makes this machine a station, or says why not; a failed one can be repeated.
 
-use super::{Exit, Failure, SERVER_FILE, Site, chain, print_json, system_clock};
+use super::site::{SERVER_FILE, Site, shared_clock};
+use super::{Exit, Failure, chain, print_json, refuse_retired, runtime};
 use crate::enrol::{EnrolError, Enrolment};
 use clap::Args;
 use lotgate_domain::protocol::token::EnrolToken;
-use lotgate_sync::clock::Clock;
 use lotgate_sync::engine::failure::FailureClass;
-use lotgate_sync::http::{CallError, HttpCloud, HttpOptions, HttpSetupError, Proxy};
+use lotgate_sync::http::{CallError, HttpCloud};
 use lotgate_sync::queue::QueueView;
-use lotgate_sync::secure::{Places, Secure, SystemRandom, durable_write};
+use lotgate_sync::secure::{Places, Secure, SystemRandom};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,29 +17,23 @@ use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The cloud, https://host[:port]; default: `server` of the configuration.
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
     /// The file with the enrolment token.
     #[arg(long, value_name = "FILE")]
     token_file: PathBuf,
 }
 
 pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let server = arguments.server.clone().map_or_else(|| site.server(), Ok)?;
+    let server = site.server()?;
     let token = read_token(&arguments.token_file)?;
+    refuse_retired(&site.places)?;
     refuse_second_enrolment(&site.places)?;
-    let clock: Arc<dyn Clock> = Arc::new(system_clock());
-    let options = HttpOptions {
-        server: server.clone(),
-        ca_file: site.config.ca_file.clone(),
-        proxy: Proxy::System,
-        clock: clock.clone(),
-    };
-    let cloud = HttpCloud::for_enrolment(options)?;
+    let clock = shared_clock();
+    let cloud = HttpCloud::for_enrolment(site.http(clock.clone())?)?;
     let secure = Secure::prepare(site.places.clone(), &SystemRandom)?;
     // Before the request: once the cloud has answered, the station must find it again.
-    durable_write(&site.places.data, SERVER_FILE, server.as_bytes())
+    site.places
+        .storage
+        .write_durably(&site.places.data, SERVER_FILE, server.as_bytes())
         .map_err(|error| Failure::new(Exit::KeyStore, "key_store", error.to_string()))?;
     let enrolment = Enrolment {
         token,
@@ -49,9 +43,7 @@ pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> R
         random: Arc::new(SystemRandom),
         program: site.program(),
     };
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::new(Exit::Unreachable, "no_runtime", error.to_string()))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let queue = crate::enrol::enrol(enrolment, &cloud).await?;
         let identity = queue.identity().clone();
         queue.close().await?;
@@ -91,12 +83,6 @@ fn refuse_second_enrolment(places: &Places) -> Result<(), Failure> {
     } else {
         Failure::new(Exit::Usage, "already_enrolled", format!("station {station}"))
     })
-}
-
-impl From<HttpSetupError> for Failure {
-    fn from(error: HttpSetupError) -> Self {
-        Self::new(Exit::Usage, error.code(), chain(&error))
-    }
 }
 
 impl From<EnrolError<CallError>> for Failure {

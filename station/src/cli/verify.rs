@@ -1,7 +1,8 @@
 //! `lotgate queue verify [--json]`: every entry of the local queue, beside a running agent.
 
-use super::{Exit, Failure, Site, print_json};
-use lotgate_sync::queue::QueueView;
+use super::site::Site;
+use super::{Exit, Failure, print_json, word};
+use lotgate_sync::queue::{QueueView, Verification};
 use lotgate_sync::secure::Secure;
 use serde_json::json;
 use std::io::Write;
@@ -16,25 +17,34 @@ pub(super) fn run(site: &Site, json: bool, out: &mut impl Write) -> Result<ExitC
         // An older copy is whole in itself; only the anchor outside tells.
         view.check_anchor()?;
     }
+    let Verification { entries, epochs, settled, checkpoints, proofs, contradictions, first_fault } =
+        verification;
     if json {
         let value = json!({
             "ok": ok,
-            "entries": verification.entries,
-            "epochs": verification.epochs,
-            "settled": verification.settled,
-            "first_fault": verification.first_fault,
+            "entries": entries,
+            "epochs": epochs,
+            "settled": settled,
+            "checkpoints": checkpoints,
+            "proofs": proofs,
+            "contradictions": contradictions,
+            "first_fault": first_fault,
         });
         print_json(out, &value)?;
     } else if ok {
-        let (entries, settled) = (verification.entries, verification.settled);
-        writeln!(out, "{entries} operations, chain intact, {settled} of them settled by the cloud")
-            .map_err(|error| Failure::output(&error))?;
+        writeln!(
+            out,
+            "{entries} operations in {epochs} epochs, chain intact, {settled} of them settled by the cloud\n\
+             {proofs} verdict batches proven under {checkpoints} checkpoints; the cloud contradicted itself \
+             {contradictions} times"
+        )
+        .map_err(|error| Failure::output(&error))?;
     }
-    match verification.first_fault {
+    match first_fault {
         None => Ok(ExitCode::SUCCESS),
         Some(_) if json => Ok(ExitCode::from(Exit::Queue as u8)),
         Some(fault) => {
-            let at = format!("epoch {}, operation {}: {}", fault.epoch, fault.seq, json!(fault.code));
+            let at = format!("epoch {}, operation {}: {}", fault.epoch, fault.seq, word(&fault.code));
             Err(Failure::new(Exit::Queue, "damaged", at))
         }
     }

@@ -2,13 +2,21 @@
 //!
 //! The order everywhere is verify, then store, and only then settle or decide by it.
 
-use super::failure::InconsistencyCode;
+use super::failure::{FailureCode, InconsistencyCode};
+use crate::queue::{
+    Contradiction, Following, LogFault, LogKnown, LogMark, LogStep, OwnHashes, ProvenVerdicts, Settlement,
+};
 use lotgate_domain::certificate::Trust;
 use lotgate_domain::chain::Head;
-use lotgate_domain::ids::{Hash, SiteId, StationId};
-use lotgate_domain::protocol::{FeedReply, PushReply};
+use lotgate_domain::ids::{Epoch, Hash, SiteId, StationId};
+use lotgate_domain::merkle::checkpoint::Checkpoint;
+use lotgate_domain::protocol::proof::RangeProof;
+use lotgate_domain::protocol::push::LogSeen;
+use lotgate_domain::protocol::{FeedReply, HexBytes, PushReply};
 use lotgate_domain::reference::{Snapshot, feed_next, feed_start};
+use lotgate_domain::statement::event::LogRecovered;
 use lotgate_domain::statement::{self, FeedPoint, Receipt, Signed, VerdictBatch};
+use serde_json::json;
 
 /// Whose answers these must be.
 #[derive(Debug, Clone, Copy)]
@@ -21,13 +29,62 @@ pub struct Expected<'a> {
     pub site: SiteId,
 }
 
-/// The signed part of a push reply, verified.
+/// The push that a reply answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Seq of what its first entry comes after.
+    pub after: u64,
+    /// Seq of its last entry.
+    pub last: u64,
+    /// What its header said of the log.
+    pub told: Option<LogSeen>,
+}
+
+impl Sent {
+    /// Seq of the last entry of the push that is held by a cloud whose chain goes up to `through`; `None` if it
+    /// holds none of it.
+    fn taken(&self, through: Head) -> Option<u64> {
+        let last = match through.epoch {
+            Some(epoch) if epoch == self.epoch => through.seq.min(self.last),
+            Some(epoch) if epoch.n > self.epoch.n => self.last,
+            _ => 0,
+        };
+        (last > self.after).then_some(last)
+    }
+
+    /// Whether there are verdicts for every entry of the push that was taken.
+    fn is_covered(&self, through: Head, verdicts: &[ProvenVerdicts]) -> bool {
+        let Some(taken) = self.taken(through) else { return true };
+        let cover = |covered: u64, proven: &ProvenVerdicts| {
+            let gap = proven.first_seq > covered.saturating_add(1);
+            if gap { covered } else { covered.max(proven.last_seq()) }
+        };
+        verdicts.iter().fold(self.after, cover) >= taken
+    }
+}
+
+/// A push reply, its signatures verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
-    /// How far the cloud holds the chain.
-    pub receipt: Signed<Receipt>,
-    /// What it made of the operations.
-    pub verdicts: Vec<Signed<VerdictBatch>>,
+pub enum Pushed {
+    /// The cloud took nothing and holds nothing of it.
+    Nothing,
+    /// The reply is older than one that was verified before it: begin again from what is settled.
+    Overtaken,
+    /// The cloud was restored from a backup: accept that first, with its head.
+    Recovered(Vec<Signed<LogRecovered>>),
+    /// What is to be proven against the own entries.
+    Claimed(Box<Claim>),
+}
+
+/// What the cloud says it made of own entries, not yet held against them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    epoch: Epoch,
+    receipt: Signed<Receipt>,
+    verdicts: Vec<ProvenVerdicts>,
+    log: Option<LogStep>,
 }
 
 /// The reference data that a station has: a cursor, and the hash of the feed up to it.
@@ -65,15 +122,68 @@ pub enum FeedStep {
     },
 }
 
-/// Verifies the signed part of a push reply; `None` if the cloud holds nothing of the chain yet.
+/// Verifies the signatures of a push reply, and that its checkpoint follows what is known of the log.
 ///
 /// # Errors
 /// `receipt_missing` if the receipt does not cover what the reply says was accepted; `receipt_invalid`,
-/// `verdict_invalid` if a statement is not the tenant's, or not about this station.
-pub fn check_push(expected: Expected<'_>, reply: &PushReply) -> Result<Option<Proof>, InconsistencyCode> {
+/// `verdict_invalid` if a statement is not the tenant's, or not about this station; `log_went_back`,
+/// `log_rewritten`; `proof_invalid`, also if there is none for something that the reply says was accepted.
+pub fn check_push(
+    expected: Expected<'_>,
+    sent: Sent,
+    known: LogKnown,
+    reply: &PushReply,
+) -> Result<Pushed, InconsistencyCode> {
+    let Some(receipt) = read_receipt(expected, sent, reply)? else { return Ok(Pushed::Nothing) };
     let Trust { tenant, statement: key, .. } = expected.trust;
+    let read = |bytes: &HexBytes| statement::read::<VerdictBatch>(&bytes.0, *tenant, key);
+    let batches: Result<Vec<_>, _> = reply.verdicts.iter().map(read).collect();
+    let batches = batches.map_err(|_| InconsistencyCode::VerdictInvalid)?;
+    let claim =
+        |verdicts, log| Ok(Pushed::Claimed(Box::new(Claim { epoch: sent.epoch, receipt, verdicts, log })));
+    let Some(proof) = &reply.proof else {
+        return if batches.is_empty() && sent.is_covered(reply.accepted_through, &[]) {
+            claim(Vec::new(), None)
+        } else {
+            Err(InconsistencyCode::ProofInvalid)
+        };
+    };
+    let checkpoint = Checkpoint::read(&proof.checkpoint, *tenant, &expected.trust.log)
+        .map_err(|_| InconsistencyCode::ProofInvalid)?;
+    let mark = LogMark::from(&checkpoint);
+    let proofs = match known.follow(sent.told, mark, &proof.consistency)? {
+        Following::Overtaken => return Ok(Pushed::Overtaken),
+        Following::LaterGeneration => {
+            let recovered = check_recovered(expected, known, &proof.recovered)?;
+            let last = recovered.last().map(|recovered| recovered.value.generation);
+            let whole = last == Some(mark.generation);
+            return if whole {
+                Ok(Pushed::Recovered(recovered))
+            } else {
+                Err(InconsistencyCode::LogRewritten)
+            };
+        }
+        Following::Same => Vec::new(),
+        Following::Grew => proof.consistency.clone(),
+    };
+    let verdicts = place(batches, &proof.ranges)?;
+    if !sent.is_covered(reply.accepted_through, &verdicts) {
+        return Err(InconsistencyCode::ProofInvalid);
+    }
+    claim(verdicts, Some(LogStep { known, mark, note: proof.checkpoint.clone(), proofs }))
+}
+
+/// The receipt, if the reply needs one.
+fn read_receipt(
+    expected: Expected<'_>,
+    sent: Sent,
+    reply: &PushReply,
+) -> Result<Option<Signed<Receipt>>, InconsistencyCode> {
+    let Trust { tenant, statement: key, .. } = expected.trust;
+    let through = reply.accepted_through;
     let Some(receipt) = &reply.receipt else {
-        let nothing = reply.accepted_through.seq == 0;
+        let nothing = through.epoch.is_none_or(|epoch| epoch == sent.epoch) && through.seq <= sent.after;
+        let nothing = nothing && reply.verdicts.is_empty();
         return if nothing { Ok(None) } else { Err(InconsistencyCode::ReceiptMissing) };
     };
     let receipt = statement::read::<Receipt>(&receipt.0, *tenant, key)
@@ -81,12 +191,124 @@ pub fn check_push(expected: Expected<'_>, reply: &PushReply) -> Result<Option<Pr
     if receipt.value.station != expected.station {
         return Err(InconsistencyCode::ReceiptInvalid);
     }
-    if !covers(&receipt.value, reply.accepted_through) {
+    if !covers(&receipt.value, through) {
         return Err(InconsistencyCode::ReceiptMissing);
     }
-    let verdicts = reply.verdicts.iter().map(|bytes| statement::read(&bytes.0, *tenant, key));
-    let verdicts = verdicts.collect::<Result<_, _>>().map_err(|_| InconsistencyCode::VerdictInvalid)?;
-    Ok(Some(Proof { receipt, verdicts }))
+    Ok(Some(receipt))
+}
+
+/// Puts each batch with its proof. They must come in order of seq and may not overlap.
+fn place(
+    batches: Vec<Signed<VerdictBatch>>,
+    ranges: &[RangeProof],
+) -> Result<Vec<ProvenVerdicts>, InconsistencyCode> {
+    if batches.len() != ranges.len() {
+        return Err(InconsistencyCode::ProofInvalid);
+    }
+    let mut next = 1;
+    let mut placed = Vec::with_capacity(batches.len());
+    for (batch, range) in batches.into_iter().zip(ranges) {
+        if range.first_seq < next {
+            return Err(InconsistencyCode::ProofInvalid);
+        }
+        let (hashes, rest) = (range.hashes.clone(), range.rest.clone());
+        let placed_here = ProvenVerdicts { batch, first_seq: range.first_seq, hashes, rest };
+        next = range.first_seq.checked_add(placed_here.own_count()).ok_or(InconsistencyCode::ProofInvalid)?;
+        placed.push(placed_here);
+    }
+    Ok(placed)
+}
+
+impl Claim {
+    /// Which own entries it is about: the first seq and how many from there; `None` if it is about none.
+    #[must_use]
+    pub fn wanted(&self) -> Option<(u64, u64)> {
+        let (first, last) = (self.verdicts.first()?, self.verdicts.last()?);
+        let end = last.last_seq().checked_add(1)?;
+        end.checked_sub(first.first_seq).map(|count| (first.first_seq, count))
+    }
+
+    /// Holds it against the own entries: each verdict batch must stand in the log right after them.
+    ///
+    /// # Errors
+    /// `proof_invalid`; then nothing of it may be settled.
+    pub fn prove(self, own: &OwnHashes) -> Result<Settlement, InconsistencyCode> {
+        let Self { epoch, receipt, mut verdicts, log } = self;
+        if let Some(step) = &log {
+            let mut wrong = false;
+            verdicts.retain(|proven| {
+                let Some(entries) = own.slice(proven.first_seq, proven.own_count()) else {
+                    // Entries are pruned only after they were settled, so they were proven before.
+                    let pruned = proven.first_seq < own.first_seq && proven.last_seq() <= own.settled_through;
+                    wrong |= !pruned;
+                    return false;
+                };
+                let stands = proven.stands(step.mark.head, entries);
+                wrong |= !stands;
+                stands
+            });
+            if wrong {
+                return Err(InconsistencyCode::ProofInvalid);
+            }
+        }
+        Ok(Settlement { epoch, receipt, verdicts, log })
+    }
+}
+
+/// Verifies what a reply says of restores of the cloud's log; gives those that were not accepted yet, in order.
+///
+/// # Errors
+/// `log_rewritten` if one is not signed by the tenant's root key, or does not follow the one before.
+pub fn check_recovered(
+    expected: Expected<'_>,
+    known: LogKnown,
+    recovered: &[HexBytes],
+) -> Result<Vec<Signed<LogRecovered>>, InconsistencyCode> {
+    let (mut known, mut new) = (known, Vec::new());
+    for bytes in recovered {
+        let read = statement::read::<LogRecovered>(&bytes.0, expected.trust.tenant, &expected.trust.root);
+        let recovered = read.map_err(|_| InconsistencyCode::LogRewritten)?;
+        if recovered.value.generation <= known.generation {
+            continue;
+        }
+        if !known.is_next_restore(&recovered.value) {
+            return Err(InconsistencyCode::LogRewritten);
+        }
+        known = known.after_restore(&recovered.value);
+        new.push(recovered);
+    }
+    Ok(new)
+}
+
+/// Both sides of a contradiction, to be kept as evidence.
+#[must_use]
+pub fn contradiction(
+    code: InconsistencyCode,
+    sent: Sent,
+    known: LogKnown,
+    reply: &PushReply,
+) -> Contradiction {
+    let head = |mark: &LogMark| json!({ "generation": mark.generation, "head": mark.head });
+    let ours = json!({
+        "epoch": sent.epoch,
+        "after": sent.after,
+        "told": sent.told,
+        "log": known.last.as_ref().map(head),
+        "generation": known.generation,
+        "restored": known.restored.map(|restored| restored.head),
+    });
+    let told = serde_json::to_string(reply).unwrap_or_default();
+    Contradiction { code: FailureCode::Inconsistent(code).as_str(), told, ours: ours.to_string() }
+}
+
+impl From<LogFault> for InconsistencyCode {
+    fn from(fault: LogFault) -> Self {
+        match fault {
+            LogFault::WentBack => Self::LogWentBack,
+            LogFault::Rewritten => Self::LogRewritten,
+            LogFault::Unproven => Self::ProofInvalid,
+        }
+    }
 }
 
 /// A receipt of a later epoch stands for all of the earlier ones: one epoch ends before the next begins.
@@ -141,8 +363,7 @@ pub fn check_feed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lotgate_domain::ids::{Epoch, EpochId, TenantId};
-    use lotgate_domain::protocol::HexBytes;
+    use lotgate_domain::ids::{EpochId, TenantId};
     use lotgate_domain::reference::{ReferenceFile, render_page};
     use lotgate_domain::signature::KeyPair;
     use lotgate_domain::statement::{Statement as _, Through};
@@ -157,7 +378,7 @@ mod tests {
     fn trust() -> Trust {
         let key = keys().public();
         let tenant = TenantId::from_parts(1, &[0; 10]);
-        Trust { tenant, root: key, issuer: key, log: key, statement: key }
+        Trust { tenant, root: key, issuer: key, log: key, statement: key, recovery: None }
     }
 
     fn expected(trust: &Trust) -> Expected<'_> {
@@ -189,6 +410,7 @@ mod tests {
             branch: 0,
             verdicts: vec![],
             receipt,
+            proof: None,
         }
     }
 
@@ -196,12 +418,17 @@ mod tests {
     fn a_receipt_must_be_ours_and_cover_what_was_accepted() {
         let trust = trust();
         let expected = expected(&trust);
-        let check = |reply: &PushReply| check_push(expected, reply).map(|proof| proof.is_some());
+        // A push of nothing that was accepted: then no proof is needed.
+        let sent = Sent { epoch: EPOCH, after: 5, last: 9, told: None };
+        let check = |reply: &PushReply| {
+            let pushed = check_push(expected, sent, LogKnown::default(), reply);
+            pushed.map(|pushed| matches!(pushed, Pushed::Claimed(_)))
+        };
         let ours = receipt(expected, expected.station, 5, &keys());
         assert_eq!(check(&pushed(5, Some(ours.clone()))), Ok(true));
         assert_eq!(check(&pushed(6, Some(ours))), Err(InconsistencyCode::ReceiptMissing), "covers less");
-        assert_eq!(check(&pushed(5, None)), Err(InconsistencyCode::ReceiptMissing), "no receipt at all");
-        assert_eq!(check(&pushed(0, None)), Ok(false), "nothing accepted needs no receipt");
+        assert_eq!(check(&pushed(6, None)), Err(InconsistencyCode::ReceiptMissing), "no receipt at all");
+        assert_eq!(check(&pushed(5, None)), Ok(false), "nothing accepted needs no receipt");
         let other = receipt(expected, StationId::from_parts(9, &[0; 10]), 5, &keys());
         assert_eq!(check(&pushed(5, Some(other))), Err(InconsistencyCode::ReceiptInvalid), "other station");
         let forged = receipt(expected, expected.station, 5, &KeyPair::from_seed(&[1; 32]));
@@ -211,6 +438,18 @@ mod tests {
         let mut reply = pushed(5, Some(receipt(expected, expected.station, 5, &keys())));
         reply.verdicts.push(garbage);
         assert_eq!(check(&reply), Err(InconsistencyCode::VerdictInvalid));
+    }
+
+    #[test]
+    fn a_receipt_for_entries_of_the_push_without_their_verdicts_is_no_proof() {
+        let trust = trust();
+        let expected = expected(&trust);
+        let reply = pushed(5, Some(receipt(expected, expected.station, 5, &keys())));
+        for (after, last) in [(0, 5), (4, 5), (4, 9)] {
+            let sent = Sent { epoch: EPOCH, after, last, told: None };
+            let checked = check_push(expected, sent, LogKnown::default(), &reply);
+            assert_eq!(checked, Err(InconsistencyCode::ProofInvalid), "{after} to {last}");
+        }
     }
 
     fn point(expected: Expected<'_>, cursor: u64, hash: Hash) -> Vec<u8> {

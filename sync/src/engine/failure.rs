@@ -96,6 +96,18 @@ pub enum InconsistencyCode {
     FeedBroken,
     /// A page is signed but cannot be read.
     PageInvalid,
+    /// A proof that entries or verdicts stand in the log does not verify.
+    ProofInvalid,
+    /// The log is smaller than what the station has verified before, and nobody signed for that.
+    LogWentBack,
+    /// The log does not begin with what the station has verified before.
+    LogRewritten,
+    /// A time does not verify, or is not the answer to this station's question.
+    TimeInvalid,
+    /// The certificates for a new key do not verify.
+    CertificatesInvalid,
+    /// The cloud says that it kept less evidence than it was given.
+    EvidenceNotKept,
 }
 
 /// The station's own queue failed.
@@ -145,6 +157,8 @@ pub(super) enum Scope {
     Connection,
     /// A connection, then no answer: as [`Scope::Connection`], and it may be this call's fault.
     Answer,
+    /// The server's certificate is not valid by the station's time: a signed time may help.
+    Dates,
     /// The cloud answers and asks everybody to wait, or knows the station not at all.
     Everything,
     /// This call only; the others go on.
@@ -220,6 +234,12 @@ impl FailureCode {
                 InconsistencyCode::FeedWentBack => "feed_went_back",
                 InconsistencyCode::FeedBroken => "feed_broken",
                 InconsistencyCode::PageInvalid => "page_invalid",
+                InconsistencyCode::ProofInvalid => "proof_invalid",
+                InconsistencyCode::LogWentBack => "log_went_back",
+                InconsistencyCode::LogRewritten => "log_rewritten",
+                InconsistencyCode::TimeInvalid => "time_invalid",
+                InconsistencyCode::CertificatesInvalid => "certificates_invalid",
+                InconsistencyCode::EvidenceNotKept => "evidence_not_kept",
             },
             Self::Queue(code) => match code {
                 QueueCode::QueueUnreadable => "queue_unreadable",
@@ -233,6 +253,7 @@ impl FailureCode {
         match self {
             Self::Link(LinkCode::TimedOut | LinkCode::ConnectionLost) => Scope::Answer,
             Self::Link(_) => Scope::Connection,
+            Self::Tls(TlsCode::CertificateExpired | TlsCode::CertificateNotYetValid) => Scope::Dates,
             Self::Tls(_) => Scope::Everything,
             Self::Rejected(code) => match code {
                 ProblemCode::RateLimited
@@ -256,12 +277,22 @@ impl FailureCode {
         }
     }
 
+    /// Whether something is wrong behind the address that may be right again at any moment.
+    pub(super) const fn is_fault_of_cloud(self) -> bool {
+        matches!(
+            self,
+            Self::Rejected(ProblemCode::Internal | ProblemCode::Busy)
+                | Self::Reply(ReplyCode::UnexpectedStatus)
+        )
+    }
+
     /// Whether smaller batches may help.
     pub(super) const fn asks_for_less(self) -> bool {
         matches!(
             self,
             Self::Link(LinkCode::TimedOut | LinkCode::ConnectionLost)
                 | Self::Rejected(ProblemCode::TooLarge | ProblemCode::RateLimited | ProblemCode::Busy)
+                | Self::Reply(ReplyCode::ReplyTooLarge)
         )
     }
 }
@@ -340,6 +371,12 @@ mod tests {
             I::FeedWentBack,
             I::FeedBroken,
             I::PageInvalid,
+            I::ProofInvalid,
+            I::LogWentBack,
+            I::LogRewritten,
+            I::TimeInvalid,
+            I::CertificatesInvalid,
+            I::EvidenceNotKept,
         ] {
             alone(code, FailureCode::Inconsistent(code));
         }

@@ -53,6 +53,15 @@ pub struct Stuck {
     pub code: StopCode,
 }
 
+impl Stuck {
+    pub(super) const fn code_text(self) -> &'static str {
+        match self.code {
+            StopCode::BadSignature => "bad_signature",
+            StopCode::BrokenChain => "broken_chain",
+        }
+    }
+}
+
 /// How the engine stands. Times are monotonic milliseconds of the clock that drives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -64,6 +73,8 @@ pub struct Status {
     pub alarm: Option<FailureCode>,
     /// The entry that the cloud does not take, where there is one.
     pub stuck: Option<Stuck>,
+    /// The cloud says that this station was revoked. It may still push.
+    pub revoked: bool,
     /// Entries are on their way.
     pub sending: bool,
     /// When the next attempt is made, after a failure.

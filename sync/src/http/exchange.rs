@@ -7,10 +7,13 @@ use crate::engine::failure::ReplyCode;
 use lotgate_domain::protocol::NONCE_HEADER;
 use lotgate_domain::protocol::problem::{Problem, ProblemCode};
 use lotgate_domain::protocol::request_signature::{BodyParts, Parameters, SignedParts, content_digest};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
+use lotgate_domain::signature::KeyPair;
+use reqwest::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER,
+};
 use reqwest::{Method, Response, StatusCode, Url};
 use std::io::Read as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
@@ -21,7 +24,7 @@ pub(super) struct Exchange {
     pub(super) client: reqwest::Client,
     pub(super) base: Url,
     pub(super) authority: String,
-    pub(super) keys: Option<RequestKeys>,
+    pub(super) keys: RwLock<Option<RequestKeys>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) nonce: Mutex<Option<String>>,
 }
@@ -55,7 +58,8 @@ impl Exchange {
         query: &str,
         body: Option<Body>,
     ) -> Result<Answer, CallError> {
-        let keys = self.keys.as_ref();
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let keys = keys.as_ref();
         let used = self.nonce();
         let first = self.once(keys, method.clone(), path, query, body.as_ref()).await;
         match first {
@@ -66,6 +70,31 @@ impl Exchange {
         }
     }
 
+    /// A GET that says nothing of the station, on a connection that is closed after it.
+    pub(super) async fn bare(
+        &self,
+        client: &reqwest::Client,
+        path: &str,
+        query: &str,
+    ) -> Result<Answer, CallError> {
+        let request = client.get(self.url(path, query)).header(CONNECTION, "close");
+        judge(request.send().await?).await
+    }
+
+    /// Signs with another key of the station from the next request on.
+    pub(super) fn use_keys(&self, signing: Arc<KeyPair>) {
+        if let Some(keys) = self.keys.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            keys.keys = signing;
+        }
+    }
+
+    fn url(&self, path: &str, query: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        url.set_query((!query.is_empty()).then_some(query));
+        url
+    }
+
     async fn once(
         &self,
         keys: Option<&RequestKeys>,
@@ -74,9 +103,6 @@ impl Exchange {
         query: &str,
         body: Option<&Body>,
     ) -> Result<Answer, CallError> {
-        let mut url = self.base.clone();
-        url.set_path(path);
-        url.set_query((!query.is_empty()).then_some(query));
         let digest = body.map(|body| content_digest(&body.bytes)).unwrap_or_default();
         let parts = SignedParts {
             method: method.as_str(),
@@ -89,7 +115,8 @@ impl Exchange {
                 content_encoding: body.content_encoding,
             }),
         };
-        let mut request = self.client.request(method.clone(), url).header(ACCEPT_ENCODING, "zstd");
+        let mut request =
+            self.client.request(method.clone(), self.url(path, query)).header(ACCEPT_ENCODING, "zstd");
         if let Some(keys) = keys {
             let parameters = self.parameters(keys);
             request = request

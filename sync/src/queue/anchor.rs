@@ -1,15 +1,14 @@
 //! The rollback anchor: the last entry known, kept outside the data directory (PROTOCOL §2).
 //!
 //! It is a lower bound: a queue ahead of it is fine, one behind it was put back. A thread of its own writes
-//! it, so that no operation waits for its three fsyncs.
+//! it, so that no operation waits for its three fsyncs; on a disk that wants its writes in order there is none.
 
 use super::error::OpenError;
-use crate::secure::durable_write;
+use crate::secure::Places;
 use lotgate_domain::ids::StationId;
 use lotgate_domain::operation::body::ChainPoint;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,8 +28,8 @@ struct Anchor {
 }
 
 /// Reads the anchor; `None` if there is none.
-pub(super) fn read(dir: &Path, station: Option<StationId>) -> Result<Option<ChainPoint>, OpenError> {
-    let bytes = match std::fs::read(dir.join(FILE)) {
+pub(super) fn read(places: &Places, station: Option<StationId>) -> Result<Option<ChainPoint>, OpenError> {
+    let bytes = match places.storage.read(&places.secure.join(FILE)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::Anchor(error)),
@@ -43,9 +42,29 @@ pub(super) fn read(dir: &Path, station: Option<StationId>) -> Result<Option<Chai
     }
 }
 
+/// Reads the anchor of `station`. One that is not what was written, or names another station, is as good as none.
+pub(super) fn read_if_ours(places: &Places, station: StationId) -> Result<Option<ChainPoint>, OpenError> {
+    match read(places, Some(station)) {
+        Err(OpenError::Foreign) => Ok(None),
+        Err(OpenError::Anchor(error)) if is_content(&error) => Ok(None),
+        read => read,
+    }
+}
+
+/// Whether there is an anchor, in whatever state.
+pub(super) fn exists(places: &Places) -> bool {
+    places.storage.exists(&places.secure.join(FILE))
+}
+
+/// Whether the file could be read and is not an anchor.
+fn is_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
 /// Writes the anchor.
-pub(super) fn write(dir: &Path, station: StationId, last: ChainPoint) -> io::Result<()> {
-    durable_write(dir, FILE, &serde_json::to_vec(&Anchor { v: 1, station, last })?)
+pub(super) fn write(places: &Places, station: StationId, last: ChainPoint) -> io::Result<()> {
+    let json = serde_json::to_vec(&Anchor { v: 1, station, last })?;
+    places.storage.write_durably(&places.secure, FILE, &json)
 }
 
 /// Writes the anchor every [`EVERY`] operations, [`AFTER`] some time, and at the end.
@@ -56,6 +75,8 @@ pub(super) struct AnchorKeeper {
 }
 
 struct Shared {
+    places: Places,
+    station: StationId,
     slot: Mutex<Slot>,
     changed: Condvar,
 }
@@ -69,15 +90,24 @@ struct Slot {
 
 impl AnchorKeeper {
     /// Starts at `last`, which is written at once.
-    pub(super) fn start(dir: PathBuf, station: StationId, last: ChainPoint) -> io::Result<Self> {
-        write(&dir, station, last)?;
+    pub(super) fn start(places: Places, station: StationId, last: ChainPoint) -> io::Result<Self> {
+        write(&places, station, last)?;
+        let in_order = places.storage.in_order();
         let slot = Slot { latest: last, written: Some(last), due: false, closing: false };
-        let shared = Arc::new(Shared { slot: Mutex::new(slot), changed: Condvar::new() });
+        let shared = Arc::new(Shared { places, station, slot: Mutex::new(slot), changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("queue-anchor".to_owned())
-            .spawn(move || theirs.run(&dir, station))?;
-        Ok(Self { shared, thread: Some(thread), since: 0 })
+        let thread = if in_order {
+            None
+        } else {
+            let name = "queue-anchor".to_owned();
+            Some(std::thread::Builder::new().name(name).spawn(move || theirs.run())?)
+        };
+        Ok(Self { shared, thread, since: 0 })
+    }
+
+    /// Says that an epoch was opened, which is written at once.
+    pub(super) fn note_now(&mut self, last: ChainPoint) {
+        self.note(last, EVERY);
     }
 
     /// Says that `count` more operations are committed, the last of them `last`.
@@ -85,10 +115,15 @@ impl AnchorKeeper {
         self.since = self.since.saturating_add(count);
         let mut slot = self.shared.lock();
         slot.latest = last;
-        if self.since >= EVERY {
-            self.since = 0;
-            slot.due = true;
-            self.shared.changed.notify_one();
+        if self.since < EVERY {
+            return;
+        }
+        self.since = 0;
+        slot.due = true;
+        drop(slot);
+        match self.thread {
+            Some(_) => self.shared.changed.notify_one(),
+            None => self.shared.write_latest(),
         }
     }
 }
@@ -97,8 +132,9 @@ impl Drop for AnchorKeeper {
     fn drop(&mut self) {
         self.shared.lock().closing = true;
         self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        match self.thread.take() {
+            Some(thread) => drop(thread.join()),
+            None => self.shared.write_latest(),
         }
     }
 }
@@ -108,26 +144,32 @@ impl Shared {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, dir: &Path, station: StationId) {
-        loop {
+    fn run(&self) {
+        let mut closing = false;
+        while !closing {
             let waiting = |slot: &mut Slot| !slot.due && !slot.closing;
-            let (mut slot, _) = self
+            let (slot, _) = self
                 .changed
                 .wait_timeout_while(self.lock(), AFTER, waiting)
                 .unwrap_or_else(PoisonError::into_inner);
-            slot.due = false;
-            let (latest, closing) = (slot.latest, slot.closing);
-            let known = slot.written == Some(latest);
+            closing = slot.closing;
             drop(slot);
-            if !known {
-                match write(dir, station, latest) {
-                    Ok(()) => self.lock().written = Some(latest),
-                    Err(error) => tracing::error!(%error, "the rollback anchor cannot be written"),
-                }
-            }
-            if closing {
-                break;
-            }
+            self.write_latest();
+        }
+    }
+
+    fn write_latest(&self) {
+        let mut slot = self.lock();
+        slot.due = false;
+        let latest = slot.latest;
+        let known = slot.written == Some(latest);
+        drop(slot);
+        if known {
+            return;
+        }
+        match write(&self.places, self.station, latest) {
+            Ok(()) => self.lock().written = Some(latest),
+            Err(error) => tracing::error!(%error, "the rollback anchor cannot be written"),
         }
     }
 }

@@ -4,33 +4,56 @@ use super::error::{Fault, FaultCode, OpenError, StorageError};
 use super::identity::Identity;
 use super::rows::{self, EpochRow, OperationRow};
 use super::standing::Standing;
+use lotgate_domain::certificate::Certificate;
 use lotgate_domain::chain::Head;
 use lotgate_domain::entry::Frame;
-use lotgate_domain::operation::body::ChainPoint;
+use lotgate_domain::ids::Hash;
+use lotgate_domain::operation::body::{Body, ChainPoint};
 use lotgate_domain::operation::{self, At, Content, Header};
-use lotgate_domain::signature::Context;
+use lotgate_domain::signature::{Context, PreparedKey};
+use lotgate_domain::statement::{self, Receipt, Signed};
 use rusqlite::Connection;
 
 /// How many entries are checked at start (PROTOCOL §2).
 pub(super) const TAIL: u64 = 1_000;
+/// How many of them, the last ones, with their own signatures and in every member. Those before are vouched for by
+/// the chain: each signed entry names the hash of all bytes of the one before, its signature included.
+const TAIL_IN_FULL: u64 = 64;
+
+/// The keys that a station has and had, ready for many signatures.
+pub(super) struct Keyring(Vec<(Hash, PreparedKey)>);
+
+impl Keyring {
+    pub(super) fn of(identity: &Identity) -> Self {
+        let ready = |signed: &Signed<Certificate>| {
+            PreparedKey::new(&signed.value.public_key).ok().map(|key| (signed.hash, key))
+        };
+        Self(identity.keys.iter().filter_map(ready).collect())
+    }
+
+    fn certified(&self, certificate: Hash) -> Option<&PreparedKey> {
+        self.0.iter().find(|(hash, _)| *hash == certificate).map(|(_, key)| key)
+    }
+}
 
 /// Goes along the queue and checks each entry against the one before.
 pub(super) struct Checker<'a> {
     identity: &'a Identity,
+    keyring: &'a Keyring,
     epochs: &'a [EpochRow],
     head: Head,
     position: u64,
 }
 
 impl<'a> Checker<'a> {
-    /// Begins before the first entry.
-    pub(super) fn from_start(identity: &'a Identity, epochs: &'a [EpochRow]) -> Self {
-        Self::after(identity, epochs, Head::genesis(identity.certificate.hash), 0)
-    }
-
-    /// Begins after the entry at `position`, which is `head`.
-    pub(super) fn after(identity: &'a Identity, epochs: &'a [EpochRow], head: Head, position: u64) -> Self {
-        Self { identity, epochs, head, position }
+    /// Begins after `head`, which lies at `position`; before the first entry that is `start`.
+    pub(super) fn after(
+        identity: &'a Identity,
+        keyring: &'a Keyring,
+        epochs: &'a [EpochRow],
+        (position, head): (u64, Head),
+    ) -> Self {
+        Self { identity, keyring, epochs, head, position }
     }
 
     /// Checks everything that can be said of the next entry: frame, signature, strict form, names, link,
@@ -56,31 +79,69 @@ impl<'a> Checker<'a> {
         self.follow(row, &header, &frame)
     }
 
+    /// Checks an entry that a later one vouches for: frame, names, link, and the columns of its place.
+    fn check_link(&mut self, row: &OperationRow) -> Result<(), FaultCode> {
+        if self.position.checked_add(1) != Some(row.position) {
+            return Err(FaultCode::Missing);
+        }
+        let frame = Frame::read(&row.entry).map_err(|_| FaultCode::BadFrame)?;
+        let header: Header = serde_json::from_slice(frame.json()).map_err(|_| FaultCode::BadEnvelope)?;
+        self.follow(row, &header, &frame)
+    }
+
+    /// Passes over an entry that was set aside: it is in no chain any more, whatever is wrong with it.
+    fn pass_aside(&mut self, row: &OperationRow) -> bool {
+        let next = self.position.saturating_add(1);
+        let aside = self.epoch(row).is_some_and(|epoch| {
+            let seq = next.saturating_sub(epoch.first_position).saturating_add(1);
+            epoch.first_position <= next && epoch.is_aside(seq)
+        });
+        if aside {
+            self.position = row.position;
+        }
+        aside
+    }
+
+    /// Whether nothing vouches for the entry at `position` but itself: it is among the last, or the last of its
+    /// epoch, or the last before what was set aside of it, which no later entry names.
+    fn stands_alone(&self, position: u64, last: u64) -> bool {
+        let next = position.saturating_add(1);
+        last.saturating_sub(position) < TAIL_IN_FULL
+            || self.epochs.iter().any(|epoch| {
+                epoch.first_position == next
+                    || epoch.aside_after.is_some_and(|after| epoch.position(after) == Some(position))
+            })
+    }
+
     fn check_signature<'r>(&self, row: &'r OperationRow) -> Result<Frame<'r>, FaultCode> {
         if self.position.checked_add(1) != Some(row.position) {
             return Err(FaultCode::Missing);
         }
         let frame = Frame::read(&row.entry).map_err(|_| FaultCode::BadFrame)?;
-        let key = self.identity.public_key();
-        frame.verify(&key, Context::Operation).map_err(|_| FaultCode::BadSignature)?;
+        let epoch = self.epoch(row).ok_or(FaultCode::ColumnsDiffer)?;
+        let key = self.keyring.certified(epoch.certificate).ok_or(FaultCode::Foreign)?;
+        frame.verify_prepared(key, Context::Operation).map_err(|_| FaultCode::BadSignature)?;
         Ok(frame)
+    }
+
+    /// The epoch that the next entry must be of, by its position alone.
+    fn epoch(&self, row: &OperationRow) -> Option<&EpochRow> {
+        self.epochs.iter().rev().find(|epoch| epoch.first_position <= row.position)
     }
 
     fn follow(&mut self, row: &OperationRow, header: &Header, frame: &Frame<'_>) -> Result<(), FaultCode> {
         let identity = self.identity;
+        let epoch = self.epoch(row).ok_or(FaultCode::ColumnsDiffer)?;
+        let key = self.keyring.certified(epoch.certificate).ok_or(FaultCode::Foreign)?;
         let ours = header.tenant == identity.tenant
             && header.station == identity.station
-            && header.key == identity.public_key().key_id();
+            && header.key == key.public().key_id();
         if !ours {
             return Err(FaultCode::Foreign);
         }
         let hash = frame.hash();
-        let certificate = identity.certificate.hash;
-        let next = self.head.follow(certificate, header, hash).map_err(|_| FaultCode::BrokenChain)?;
-        let placed = self
-            .epochs
-            .iter()
-            .any(|epoch| epoch.epoch == header.epoch && epoch.position(header.seq) == Some(row.position));
+        let next = self.head.follow(epoch.certificate, header, hash).map_err(|_| FaultCode::BrokenChain)?;
+        let placed = epoch.epoch == header.epoch && epoch.position(header.seq) == Some(row.position);
         let same = row.epoch_n == header.epoch.n && row.seq == header.seq && row.hash == hash;
         if !placed || !same {
             return Err(FaultCode::ColumnsDiffer);
@@ -114,20 +175,68 @@ fn at(content: &Content) -> Option<&At> {
     }
 }
 
+/// What the chain here begins after: the base, if operations were pruned, else the first certificate.
+///
+/// # Errors
+/// `Damaged` for a base that no receipt of the tenant covers, or that is not directly before the oldest entry:
+/// then operations were removed, not pruned.
+pub(super) fn start(
+    connection: &Connection,
+    identity: &Identity,
+    epochs: &[EpochRow],
+) -> Result<(u64, Head), OpenError> {
+    let Some((position, base)) = rows::base(connection).map_err(StorageError::from)? else {
+        let first = epochs.first().map_or(identity.certificate.hash, |epoch| epoch.certificate);
+        return Ok((0, Head::genesis(first)));
+    };
+    let oldest = rows::oldest(connection).map_err(StorageError::from)?;
+    let directly = oldest == position.checked_add(1);
+    if directly && is_covered(connection, identity, &base).map_err(StorageError::from)? {
+        return Ok((position, base));
+    }
+    let epoch = base.epoch.map_or(0, |epoch| epoch.n);
+    Err(OpenError::Damaged(Fault { position, epoch, seq: base.seq, code: FaultCode::Missing }))
+}
+
+/// Whether a receipt of the tenant covers the base, or the cloud kept it as evidence.
+fn is_covered(connection: &Connection, identity: &Identity, base: &Head) -> rusqlite::Result<bool> {
+    match rows::base_cover(connection)? {
+        rows::Cover::Receipt(bytes) => {
+            let trust = &identity.trust;
+            let read = statement::read::<Receipt>(&bytes, trust.tenant, &trust.statement);
+            Ok(read.is_ok_and(|receipt| {
+                let receipt = receipt.value;
+                receipt.station == identity.station
+                    && Some(receipt.epoch) == base.epoch
+                    && receipt.through.seq >= base.seq
+            }))
+        }
+        rows::Cover::Evidence => Ok(true),
+        rows::Cover::Nothing => Ok(false),
+    }
+}
+
 /// Checks the last [`TAIL`] entries, up to the head.
 pub(super) fn check_tail(
     connection: &Connection,
     identity: &Identity,
+    keyring: &Keyring,
     standing: &Standing,
 ) -> Result<(), OpenError> {
-    let start = standing.position.saturating_sub(TAIL);
-    let mut checker = match head_at(connection, &standing.epochs, start)? {
-        Some(head) => Checker::after(identity, &standing.epochs, head, start),
-        None => Checker::from_start(identity, &standing.epochs),
+    let start = start(connection, identity, &standing.epochs)?;
+    let place = match standing.position.saturating_sub(TAIL) {
+        before if before <= start.0 => start,
+        before => head_at(connection, &standing.epochs, before)?.map_or(start, |head| (before, head)),
     };
+    let mut checker = Checker::after(identity, keyring, &standing.epochs, place);
     let mut found = None;
-    rows::operations_after(connection, start, TAIL, |row| {
-        found = checker.check(&row).err().map(|code| fault(&row, code));
+    rows::operations_after(connection, place.0, TAIL, |row| {
+        if checker.pass_aside(&row) {
+            return Ok(true);
+        }
+        let alone = checker.stands_alone(row.position, standing.position);
+        let checked = if alone { checker.check(&row) } else { checker.check_link(&row) };
+        found = checked.err().map(|code| fault(&row, code));
         Ok::<_, rusqlite::Error>(found.is_none())
     })
     .map_err(StorageError::from)?;
@@ -138,8 +247,8 @@ pub(super) fn check_tail(
     found.map_or(Ok(()), |fault| Err(OpenError::Damaged(fault)))
 }
 
-/// The point at `position` as the columns have it.
-fn head_at(
+/// The point at `position` as the columns have it, the base included.
+pub(super) fn head_at(
     connection: &Connection,
     epochs: &[EpochRow],
     position: u64,
@@ -152,19 +261,25 @@ fn head_at(
     Ok(hash.map(|hash| Head { epoch: Some(epoch.epoch), seq, hash }))
 }
 
-/// Whether the queue holds exactly this entry; seq 0 of an epoch, or no epoch, stands for the certificate.
-/// Gives the position, 0 for the certificate before the first epoch.
+/// Whether the queue holds exactly this entry; what was pruned is not held, but for the last of it. Seq 0 of an
+/// epoch stands for the certificate of its key, and any own certificate without an epoch for the start of what
+/// is kept. Gives the position, or that before the one which follows.
 pub(super) fn position_of(
     connection: &Connection,
     identity: &Identity,
     epochs: &[EpochRow],
     point: &Head,
 ) -> rusqlite::Result<Option<u64>> {
-    let is_certificate = point.seq == 0 && point.hash == identity.certificate.hash;
-    let Some(wanted) = point.epoch else { return Ok(is_certificate.then_some(0)) };
+    let base = || rows::base(connection).map(|base| base.map_or(0, |(position, _)| position));
+    let Some(wanted) = point.epoch else {
+        let ours = identity.keys.iter().any(|signed| signed.hash == point.hash);
+        return if ours && point.seq == 0 { base().map(Some) } else { Ok(None) };
+    };
     let Some(epoch) = epochs.iter().find(|epoch| epoch.epoch == wanted) else { return Ok(None) };
     if point.seq == 0 {
-        return Ok(is_certificate.then_some(epoch.first_position.saturating_sub(1)));
+        let before = epoch.first_position.saturating_sub(1);
+        let kept = point.hash == epoch.certificate && before >= base()?;
+        return Ok(kept.then_some(before));
     }
     // A seq that no column can hold is nobody's, whoever names it.
     let position = epoch.position(point.seq).filter(|position| i64::try_from(*position).is_ok());
@@ -174,7 +289,8 @@ pub(super) fn position_of(
     Ok((!after_end && hash == Some(point.hash)).then_some(position))
 }
 
-/// Checks the queue against the rollback anchor: it must hold the anchor's entry.
+/// Checks the queue against the rollback anchor: it must hold the anchor's entry, or have pruned it, or have
+/// opened its last epoch knowing of it.
 pub(super) fn check_anchor(
     connection: &Connection,
     identity: &Identity,
@@ -183,10 +299,52 @@ pub(super) fn check_anchor(
 ) -> Result<(), OpenError> {
     let Some(anchor) = anchor else {
         // Between making the queue and writing its first anchor the power may have gone.
-        let only_enrolled = standing.epochs.len() == 1 && standing.head.seq == 1;
-        return if only_enrolled { Ok(()) } else { Err(OpenError::AnchorMissing) };
+        let only_opened = standing.epochs.len() == 1 && standing.head.seq == 1;
+        return if only_opened { Ok(()) } else { Err(OpenError::AnchorMissing) };
     };
     let point = Head { epoch: Some(anchor.epoch), seq: anchor.seq, hash: anchor.hash };
     let held = position_of(connection, identity, &standing.epochs, &point).map_err(StorageError::from)?;
-    if held.is_some() { Ok(()) } else { Err(OpenError::RolledBack { anchor }) }
+    if held.is_some()
+        || was_pruned(connection, &standing.epochs, &point)?
+        || answered_by_opening(connection, standing, anchor)?
+    {
+        Ok(())
+    } else {
+        Err(OpenError::RolledBack { anchor })
+    }
+}
+
+/// Whether the entry was pruned: it lay before the base.
+pub(super) fn was_pruned(
+    connection: &Connection,
+    epochs: &[EpochRow],
+    point: &Head,
+) -> Result<bool, StorageError> {
+    let epoch = epochs.iter().find(|epoch| Some(epoch.epoch) == point.epoch);
+    let position = epoch.and_then(|epoch| epoch.position(point.seq));
+    let base = rows::base(connection)?;
+    Ok(position.zip(base).is_some_and(|(position, (base, _))| position < base))
+}
+
+/// Whether the last epoch was opened because of just this anchor: then the power went before the next anchor
+/// was written, and nothing new has happened.
+fn answered_by_opening(
+    connection: &Connection,
+    standing: &Standing,
+    known: ChainPoint,
+) -> Result<bool, StorageError> {
+    let Some(epoch) = standing.epochs.last().filter(|epoch| epoch.reason.is_some()) else {
+        return Ok(false);
+    };
+    let mut answered = false;
+    rows::operations_after(connection, epoch.first_position.saturating_sub(1), 1, |row| {
+        let body = Frame::read(&row.entry).ok().and_then(|frame| operation::read(&frame).ok());
+        if let Some(Content::Known(operation)) = body.map(|entry| entry.content)
+            && let Body::EpochOpened { anchor, .. } = operation.body
+        {
+            answered = row.position == epoch.first_position && anchor == Some(known);
+        }
+        Ok::<_, rusqlite::Error>(false)
+    })?;
+    Ok(answered)
 }

@@ -28,6 +28,12 @@ pub(super) struct Composed {
 }
 
 impl Composer {
+    /// The same with another key.
+    pub(super) fn with(&self, identity: Arc<Identity>, keys: StationKeys) -> Self {
+        let (clock, random) = (Arc::clone(&self.clock), Arc::clone(&self.random));
+        Self { identity, keys, program: self.program.clone(), clock, random }
+    }
+
     /// Writes and signs the entry of `epoch` that follows `head` and will lie at `position`.
     pub(super) fn compose(
         &self,
@@ -78,6 +84,13 @@ impl Composer {
             at: operation.at,
         };
         Ok(Composed { appended, entry })
+    }
+
+    /// Random bytes for the id of an epoch.
+    pub(super) fn random_id(&self) -> Result<[u8; 16], AppendError> {
+        let mut id = [0; 16];
+        self.random.fill(&mut id)?;
+        Ok(id)
     }
 
     fn new_id(&self, wall_ms: i64) -> Result<OperationId, AppendError> {

@@ -1,6 +1,8 @@
 //! What can go wrong with the queue. Every error has a closed code and the exit code of DESIGN §8.
 
-use crate::secure::RandomError;
+use super::identity::IdentityError;
+use crate::secure::recovery::RecoveryError;
+use crate::secure::{RandomError, SecureError};
 use lotgate_domain::ids::{Epoch, OperationId};
 use lotgate_domain::operation::WriteError;
 use lotgate_domain::operation::body::ChainPoint;
@@ -30,6 +32,11 @@ impl StorageError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StopReason::Damaged,
             _ => StopReason::Io,
         }
+    }
+
+    /// Whether the file is at fault, and not the disk, its room, or another process.
+    fn is_the_files(&self) -> bool {
+        self.stop_reason() == StopReason::Damaged
     }
 
     pub(super) fn is_not_a_database(&self) -> bool {
@@ -93,6 +100,12 @@ pub enum FaultCode {
     Watermark,
     /// A kept receipt is for another entry than the one here.
     Receipt,
+    /// A kept checkpoint does not verify, or does not follow the one before.
+    Checkpoint,
+    /// A kept verdict, or what proves it, does not verify.
+    LogProof,
+    /// More is settled than is proven to stand in the log.
+    Unproven,
 }
 
 /// The first thing found wrong.
@@ -132,6 +145,9 @@ pub enum OpenError {
     /// A file of another program, or the queue of another station.
     #[error("the file is not this station's queue")]
     Foreign,
+    /// The key that the queue was written with last is not in the secure directory, though others are.
+    #[error("the station's present key is missing")]
+    KeyMissing,
     /// Where the device secret lies is not what was recorded at enrolment.
     #[error("the key store is not the one recorded at enrolment")]
     KeyProtection,
@@ -173,6 +189,12 @@ pub enum OpenError {
     /// A file could not be read, renamed or synced.
     #[error("the data directory cannot be used")]
     Io(#[source] std::io::Error),
+    /// The directory cannot be used, or another process has it.
+    #[error("the data directory cannot be used")]
+    Secure(#[source] SecureError),
+    /// The queue's key could not be sealed to the tenant's recovery keys.
+    #[error("the queue's key could not be sealed to its recovery holders")]
+    Recovery(#[source] RecoveryError),
     /// SQLite failed.
     #[error("the queue cannot be opened")]
     Storage(#[from] StorageError),
@@ -190,6 +212,7 @@ impl OpenError {
             Self::NotEncrypted => "not_encrypted",
             Self::KeyMismatch => "key_mismatch",
             Self::Foreign => "foreign",
+            Self::KeyMissing => "key_store_missing",
             Self::KeyProtection => "key_store_changed",
             Self::NewerVersion { .. } => "newer_version",
             Self::Damaged(_) => "damaged",
@@ -201,6 +224,8 @@ impl OpenError {
             Self::Write(_) => "invalid_operation",
             Self::Random(_) => "no_random",
             Self::Io(_) => "disk_io",
+            Self::Secure(error) => error.code(),
+            Self::Recovery(error) => error.code(),
             Self::Storage(error) => error.stop_reason().code(),
         }
     }
@@ -209,9 +234,21 @@ impl OpenError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
+            Self::Secure(error) => error.exit_code(),
+            Self::Recovery(error) => error.exit_code(),
             Self::NotEnrolled => 10,
-            Self::KeyProtection => 13,
+            Self::KeyProtection | Self::KeyMissing => 13,
             _ => QUEUE,
+        }
+    }
+
+    /// Whether the file itself is at fault, so that it is set aside and work goes on in a new one. A newer
+    /// version's file, a missing key, a full or failing disk are no such fault.
+    pub(super) fn is_the_files(&self) -> bool {
+        match self {
+            Self::NotEncrypted | Self::KeyMismatch | Self::Foreign | Self::Damaged(_) => true,
+            Self::Storage(error) => error.is_the_files(),
+            _ => false,
         }
     }
 }
@@ -231,9 +268,21 @@ pub enum AppendError {
     /// Writing failed, and nothing of it is in the queue.
     #[error("the operation could not be made durable")]
     Storage(#[from] StorageError),
+    /// Nearly as many operations wait as may: only what finishes an open step is still taken.
+    #[error("the queue is full")]
+    QueueFull,
+    /// Hardly any room is left on the disk: only what finishes an open step is still taken.
+    #[error("hardly any room is left on the disk")]
+    DiskLow,
     /// No random bytes for an id.
     #[error("the system gives no random bytes")]
     Random(#[from] RandomError),
+    /// The certificates do not make the next keys this station's.
+    #[error("the new key is not certified for this station")]
+    Certificate(#[source] Arc<IdentityError>),
+    /// The secure directory could not be read or written, so that no epoch was opened.
+    #[error("the secure directory cannot be used")]
+    Open(#[source] Arc<OpenError>),
     /// The queue was closed.
     #[error("the queue is closed")]
     Closed,
@@ -248,7 +297,11 @@ impl AppendError {
             Self::IdReused(_) => "id_reused",
             Self::Stopped(reason) => reason.code(),
             Self::Storage(error) => error.stop_reason().code(),
+            Self::QueueFull => "queue_full",
+            Self::DiskLow => "disk_very_low",
             Self::Random(_) => "no_random",
+            Self::Certificate(_) => "certificate_invalid",
+            Self::Open(error) => error.code(),
             Self::Closed => "closed",
         }
     }
@@ -274,6 +327,20 @@ pub enum QueueError {
     /// The point asked for is not in this queue.
     #[error("the point is not in this queue")]
     Unknown,
+    /// The cloud signed for entries after the place where it now ends the epoch.
+    #[error("entries of epoch {} after {seq} are settled already", epoch.n)]
+    AlreadySettled {
+        /// The epoch.
+        epoch: Epoch,
+        /// Where it should end.
+        seq: u64,
+    },
+    /// The epoch that must come next could not be opened.
+    #[error("no new epoch could be opened")]
+    Epoch(#[source] Box<AppendError>),
+    /// The next keys could not be made.
+    #[error("no new keys could be made")]
+    Keys(#[from] Arc<SecureError>),
     /// The queue writes nothing at the moment.
     #[error("the queue accepts nothing")]
     Stopped(#[source] StopReason),
@@ -295,6 +362,9 @@ impl QueueError {
         match self {
             Self::Damaged { .. } => "damaged",
             Self::Unknown => "unknown_point",
+            Self::AlreadySettled { .. } => "server_inconsistent",
+            Self::Epoch(error) => error.code(),
+            Self::Keys(error) => error.code(),
             Self::Stopped(reason) => reason.code(),
             Self::Storage(error) => error.stop_reason().code(),
             Self::Open(error) => error.code(),
@@ -327,6 +397,9 @@ pub enum SettleError {
     /// The receipt is another station's.
     #[error("the receipt is another station's")]
     Foreign,
+    /// What is known of the log changed while the answer was verified.
+    #[error("the answer was overtaken")]
+    Overtaken,
     /// It could not be noted.
     #[error("the receipt could not be kept")]
     Queue(#[from] QueueError),
@@ -339,6 +412,7 @@ impl SettleError {
         match self {
             Self::Inconsistent { .. } | Self::Foreign => "server_inconsistent",
             Self::Ahead { .. } => "server_ahead",
+            Self::Overtaken => "answer_overtaken",
             Self::Queue(error) => error.code(),
         }
     }

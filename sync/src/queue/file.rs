@@ -1,11 +1,12 @@
 //! The queue's file: how it is opened, keyed, checked and made (PROTOCOL §2).
 
 use super::error::{OpenError, StorageError};
-use crate::secure::QueueKey;
+use crate::secure::{Places, QueueKey};
+use crate::storage::Storage;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -21,23 +22,27 @@ pub(super) const MIGRATIONS: [&str; 1] = [include_str!("../../../migrations/kios
 /// A queue's file and its key.
 #[derive(Debug, Clone)]
 pub(super) struct QueueFile {
+    storage: Arc<dyn Storage>,
     path: PathBuf,
     key: QueueKey,
 }
 
 impl QueueFile {
-    pub(super) fn new(path: PathBuf, key: QueueKey) -> Self {
-        Self { path, key }
+    pub(super) fn new(places: &Places, path: PathBuf, key: QueueKey) -> Self {
+        Self { storage: Arc::clone(&places.storage), path, key }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn key(&self) -> &QueueKey {
+        &self.key
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.storage.exists(&self.path)
     }
 
     /// Opens the file for reading and checks that it is a queue that this program knows. Changes nothing: no
     /// recovery is written back, no checkpoint on closing.
     pub(super) fn open_to_read(&self) -> Result<Connection, OpenError> {
-        self.check_header()?;
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -48,11 +53,17 @@ impl QueueFile {
 
     /// Opens the file for writing, brings an older schema up to date, and reads every setting back.
     pub(super) fn open_to_write(&self) -> Result<Connection, OpenError> {
-        self.check_header()?;
+        self.sync_log().map_err(OpenError::Io)?;
         let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         check_known(&connection)?;
         set_up_writer(&connection)?;
-        migrate(&mut connection).map_err(StorageError::from)?;
+        #[cfg(feature = "fault-vfs")]
+        if let Some(mode) = self.storage.turned_down() {
+            connection.pragma_update(None, "synchronous", mode).map_err(StorageError::from)?;
+        }
+        migrate(&mut connection, &MIGRATIONS).map_err(StorageError::from)?;
+        // The log has a name now; SQLite syncs it with the first commit, but does not look whether that worked.
+        self.sync_names().map_err(OpenError::Io)?;
         Ok(connection)
     }
 
@@ -62,28 +73,51 @@ impl QueueFile {
         let mut connection = self.connect(flags)?;
         set_up_writer(&connection)?;
         connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(StorageError::from)?;
-        migrate(&mut connection).map_err(StorageError::from)?;
+        migrate(&mut connection, &MIGRATIONS).map_err(StorageError::from)?;
         Ok(connection)
     }
 
-    fn check_header(&self) -> Result<(), OpenError> {
-        let mut file = std::fs::File::open(&self.path).map_err(OpenError::Io)?;
-        let mut header = [0; 16];
-        match file.read_exact(&mut header) {
-            Ok(()) if header == PLAIN_HEADER => Err(OpenError::NotEncrypted),
-            Ok(()) => Ok(()),
-            // SQLite would take an empty file for a new database.
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(OpenError::KeyMismatch),
-            Err(error) => Err(OpenError::Io(error)),
+    /// What is found from here on must be found by every later opening too. A process that was killed leaves
+    /// operations in the log that were never synced, a failed sync leaves some that the system believes to be
+    /// on the disk: so the log is written over itself and synced before anything in it is taken for committed.
+    /// A log that was removed could come back with a power cut: [`Self::sync_names`] ends that.
+    fn sync_log(&self) -> std::io::Result<()> {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        match self.storage.rewrite(log.as_ref()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_names(&self) -> std::io::Result<()> {
+        self.path.parent().map_or(Ok(()), |dir| self.storage.sync_dir(dir))
+    }
+
+    /// Tells a plain or empty file, which SQLite would take for a new database, from an encrypted one. Only for
+    /// a process without a connection to the file: closing the file again would end its locks.
+    pub(super) fn check_header(&self) -> Result<(), OpenError> {
+        let header = self.storage.read_start(&self.path, PLAIN_HEADER.len()).map_err(OpenError::Io)?;
+        if header == PLAIN_HEADER {
+            Err(OpenError::NotEncrypted)
+        } else if header.len() < PLAIN_HEADER.len() {
+            Err(OpenError::KeyMismatch)
+        } else {
+            Ok(())
         }
     }
 
     fn connect(&self, flags: OpenFlags) -> Result<Connection, OpenError> {
+        prepare_cipher();
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(OpenError::SqliteTooOld(rusqlite::version_number()));
         }
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(StorageError::from)?;
+        let connection = match self.storage.vfs() {
+            None => Connection::open_with_flags(&self.path, flags),
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs),
+        };
+        let connection = connection.map_err(StorageError::from)?;
         let hex = Zeroizing::new(hex::encode(self.key.bytes()));
         let key = Zeroizing::new(format!("PRAGMA key = \"x'{}'\"", hex.as_str()));
         connection.execute_batch(&key).map_err(StorageError::from)?;
@@ -101,6 +135,18 @@ impl QueueFile {
 }
 
 /// The first read shows whether the key fits; then whose file it is.
+/// Takes a key once before any other connection does: the first ones of a process, opened at the same moment by
+/// several threads, can find the cipher half prepared and be refused their key.
+fn prepare_cipher() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // What fails here fails again, and is told, where it is needed.
+        if let Ok(connection) = Connection::open_in_memory() {
+            let _ = connection.execute_batch("PRAGMA key = 'none'; SELECT count(*) FROM sqlite_schema");
+        }
+    });
+}
+
 fn check_known(connection: &Connection) -> Result<(), OpenError> {
     let number = |pragma: &str| -> Result<i32, OpenError> {
         let value = connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0));
@@ -156,27 +202,110 @@ fn set_up_writer(connection: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Takes the steps that the file has not seen yet: all of them or none.
+fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if done < MIGRATIONS.len() {
-        for step in MIGRATIONS.iter().skip(done) {
+    if done < steps.len() {
+        for step in steps.iter().skip(done) {
             transaction.execute_batch(step)?;
         }
-        transaction.pragma_update(None, "user_version", known_version())?;
+        transaction.pragma_update(None, "user_version", steps.len())?;
     }
     transaction.commit()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::MIGRATIONS;
+    use super::{MIGRATIONS, QueueFile, migrate};
+    use crate::secure::{Secure, SystemRandom};
+    use crate::storage::fault::Disk;
     use lotgate_domain::ids::Hash;
+    use rusqlite::Connection;
 
     #[test]
     fn released_migrations_are_frozen() {
-        let frozen = ["bb4edaaf772590ce537f9fa3268f316b6c58ca0cea2166811f052ca32a58a8fe"];
+        let frozen = ["6d48dbbf7ddc8f42325233d4b94e9922307d0ac4beb4e6d0988e6a4cd336f05b"];
         let hashes = MIGRATIONS.map(|sql| Hash::of(sql.as_bytes()).to_string());
         assert_eq!(hashes, frozen, "a released step never changes; add a new one");
+    }
+
+    /// A step that rewrites what is there and adds to it.
+    const NEXT: &str = "UPDATE probe SET filler = zeroblob(20000);
+         CREATE TABLE later (id INTEGER PRIMARY KEY, filler BLOB) STRICT;
+         INSERT INTO later VALUES (1, zeroblob(30000));";
+
+    fn station(disk: &Disk) -> QueueFile {
+        let places = disk.places("data");
+        let secure = Secure::prepare(places.clone(), &SystemRandom).unwrap();
+        QueueFile::new(&places, places.queue_file(), secure.queue_key().clone())
+    }
+
+    impl QueueFile {
+        /// The file of any version.
+        fn open_any(&self) -> Result<Connection, super::OpenError> {
+            let connection = self.connect(super::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            super::set_up_writer(&connection)?;
+            Ok(connection)
+        }
+    }
+
+    fn old_file(seed: u64) -> (Disk, Connection) {
+        let disk = Disk::new(seed);
+        let connection = station(&disk).create().unwrap();
+        connection.execute("INSERT INTO probe VALUES (1, zeroblob(9000))", []).unwrap();
+        (disk, connection)
+    }
+
+    /// Bytes in the old table and in the new one, if there is one.
+    fn contents(connection: &Connection) -> (i64, Option<i64>) {
+        let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let whole: String = connection.query_row("PRAGMA quick_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(whole, "ok");
+        (number("SELECT length(filler) FROM probe").unwrap(), number("SELECT length(filler) FROM later").ok())
+    }
+
+    #[test]
+    fn a_power_cut_during_a_migration_leaves_the_old_schema_or_the_new_one() {
+        let steps = [&MIGRATIONS[..], &[NEXT]].concat();
+        let mut seen = [false; 2];
+        for n in 1.. {
+            let (disk, mut connection) = old_file(n);
+            disk.cut_power_at(n);
+            let migrated = migrate(&mut connection, &steps);
+            let cut = disk.is_off();
+            assert!(migrated.is_ok() || cut, "{migrated:?}");
+            drop(connection);
+            disk.power_on();
+            let mut connection = station(&disk).open_any().unwrap();
+            let found = contents(&connection);
+            assert!([(9_000, None), (20_000, Some(30_000))].contains(&found), "change {n}: {found:?}");
+            assert!(found.1.is_some() || migrated.is_err(), "change {n}: it was done and is undone");
+            seen[usize::from(found.1.is_some())] = true;
+            migrate(&mut connection, &steps).unwrap();
+            assert_eq!(contents(&connection), (20_000, Some(30_000)), "change {n}");
+            if !cut {
+                break;
+            }
+        }
+        assert_eq!(seen, [true; 2], "old and new were both met");
+    }
+
+    #[test]
+    fn a_disk_that_is_full_during_a_migration_leaves_the_old_schema_until_there_is_room() {
+        let steps = [&MIGRATIONS[..], &[NEXT]].concat();
+        for n in 1.. {
+            let (disk, mut connection) = old_file(n);
+            disk.fill_at(n);
+            let migrated = migrate(&mut connection, &steps);
+            disk.limit_space(None);
+            if migrated.is_ok() {
+                assert!(n > 5, "the disk was never full");
+                break;
+            }
+            assert_eq!(contents(&connection), (9_000, None), "write {n}");
+            migrate(&mut connection, &steps).unwrap();
+            assert_eq!(contents(&connection), (20_000, Some(30_000)), "write {n}");
+        }
     }
 }

@@ -1,15 +1,17 @@
-//! Who the station is: what enrolment gave it, verified from the root fingerprint down.
+//! Who the station is: what enrolment gave it, verified from the root fingerprint down, and the keys that it
+//! had since.
 
 use super::error::{OpenError, StorageError};
-use crate::secure::{KeyProtection, StationKeys};
-use lotgate_domain::certificate::{Certificate, Trust, TrustError};
+use crate::secure::{KeyProtection, Secure};
+use lotgate_domain::certificate::{self, Certificate, Trust, TrustError};
 use lotgate_domain::entry::Frame;
 use lotgate_domain::ids::{Hash, PublicKey, StationId, TenantId};
 use lotgate_domain::protocol::Site;
 use lotgate_domain::statement::Signed;
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
-/// The identity of an enrolled station. Made by [`Identity::verify`] only, at enrolment and at every start.
+/// The identity of an enrolled station. Made by [`Identity::verify`] only: at enrolment, at every start, and when
+/// it takes a new key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {
@@ -25,8 +27,11 @@ pub struct Identity {
     pub root_fingerprint: Hash,
     /// The tenant's keys.
     pub trust: Trust,
-    /// The station's certificate; its hash is what every epoch of the chain starts from.
+    /// The certificate of the station's present key; its hash is what a new epoch of the chain starts from.
     pub certificate: Signed<Certificate>,
+    /// The certificates of every key that the station has or had, the first one's first. What it signed with one
+    /// verifies by that one for ever.
+    pub keys: Vec<Signed<Certificate>>,
     /// All certificates as the cloud sent them.
     pub certificates: Vec<Vec<u8>>,
     /// Where the device secret lies, as chosen at enrolment.
@@ -63,6 +68,19 @@ impl Identity {
         key_protection: KeyProtection,
     ) -> Result<Self, IdentityError> {
         let trust = Trust::establish(tenant, root_fingerprint, &certificates)?;
+        Self::under(trust, root_fingerprint, site, station_name, certificates, keys, key_protection)
+    }
+
+    /// The same under a trust that was established from `certificates`.
+    fn under(
+        trust: Trust,
+        root_fingerprint: Hash,
+        site: Site,
+        station_name: String,
+        certificates: Vec<Vec<u8>>,
+        keys: (&PublicKey, &PublicKey),
+        key_protection: KeyProtection,
+    ) -> Result<Self, IdentityError> {
         let (public_key, hpke_key) = keys;
         let (station, certificate) = trust.station_certificate(&certificates, public_key)?;
         if certificate.value.hpke_key != Some(*hpke_key) {
@@ -71,32 +89,58 @@ impl Identity {
         if certificate.value.subject.site != Some(site.id) {
             return Err(IdentityError::Site);
         }
+        let keys = certificate::of_station(&trust, &certificates, station);
         Ok(Self {
-            tenant,
+            tenant: trust.tenant,
             site,
             station,
             station_name,
             root_fingerprint,
             trust,
             certificate,
+            keys,
             certificates,
             key_protection,
         })
     }
 
-    /// The station's public key.
+    /// The station's present public key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.certificate.value.public_key
     }
+
+    /// Whether this is, or was, a key of the station.
+    pub(super) fn has_key(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|signed| signed.value.public_key == *key)
+    }
+
+    /// The same station with another present key and what more there is of certificates.
+    ///
+    /// # Errors
+    /// [`IdentityError`], among others where the key is certified for another station.
+    pub(super) fn with_key(
+        &self,
+        more: &[Vec<u8>],
+        keys: (&PublicKey, &PublicKey),
+    ) -> Result<Self, IdentityError> {
+        let mut certificates = self.certificates.clone();
+        certificates.extend(more.iter().filter(|frame| !self.certificates.contains(frame)).cloned());
+        let (site, name) = (self.site.clone(), self.station_name.clone());
+        let (tenant, root) = (self.tenant, self.root_fingerprint);
+        let changed = Self::verify(tenant, root, site, name, certificates, keys, self.key_protection)?;
+        if changed.station == self.station { Ok(changed) } else { Err(TrustError::Station.into()) }
+    }
 }
 
+/// Writes it down, in the place of what is there of the same station.
 pub(super) fn store(connection: &Connection, identity: &Identity) -> rusqlite::Result<()> {
     connection
         .prepare(
             "INSERT INTO identity (id, tenant, site, site_name, zone, station_name, root_fingerprint, \
                                    certificates, key_protection) \
-             VALUES (1, :tenant, :site, :site_name, :zone, :station_name, :root, :certificates, :protection)",
+             VALUES (1, :tenant, :site, :site_name, :zone, :station_name, :root, :certificates, :protection) \
+             ON CONFLICT (id) DO UPDATE SET certificates = excluded.certificates",
         )?
         .execute(named_params! {
             ":tenant": identity.tenant.to_string(),
@@ -122,12 +166,10 @@ struct Row {
     key_protection: String,
 }
 
-/// Reads the identity and verifies all of it for the station with `public_key`.
-pub(super) fn load(
-    connection: &Connection,
-    keys: &StationKeys,
-    key_protection: KeyProtection,
-) -> Result<Identity, OpenError> {
+/// Reads the identity and verifies all of it. The present key is the one that the last epoch was opened under:
+/// the file alone decides, so that taking a new key is one transaction.
+pub(super) fn load(connection: &Connection, secure: &Secure) -> Result<Identity, OpenError> {
+    let key_protection = secure.protection();
     let row = connection
         .query_row(
             "SELECT tenant, site, site_name, zone, station_name, root_fingerprint, certificates, \
@@ -154,19 +196,33 @@ pub(super) fn load(
     }
     let site =
         Site { id: row.site.parse().map_err(|_| OpenError::Foreign)?, name: row.site_name, zone: row.zone };
-    Identity::verify(
-        row.tenant.parse().map_err(|_| OpenError::Foreign)?,
-        Hash::from_slice(&row.root_fingerprint).map_err(|_| OpenError::Foreign)?,
-        site,
-        row.station_name,
-        split(&row.certificates).ok_or(OpenError::Foreign)?,
-        (&keys.public(), &keys.hpke_public()),
-        key_protection,
-    )
-    .map_err(|_| OpenError::Foreign)
+    let last: Option<[u8; 32]> = connection
+        .query_row("SELECT certificate FROM epoch ORDER BY n DESC LIMIT 1", [], |row| row.get(0))
+        .optional()
+        .map_err(StorageError::from)?;
+    let certificates = split(&row.certificates).ok_or(OpenError::Foreign)?;
+    let tenant = row.tenant.parse().map_err(|_| OpenError::Foreign)?;
+    let root = Hash::from_slice(&row.root_fingerprint).map_err(|_| OpenError::Foreign)?;
+    let trust = Trust::establish(tenant, root, &certificates).map_err(|_| OpenError::Foreign)?;
+    let certified = |certificate: Hash| {
+        let read = |frame| lotgate_domain::statement::read::<Certificate>(frame, tenant, &trust.issuer).ok();
+        certificates.iter().filter_map(|frame| read(frame)).find(|signed| signed.hash == certificate)
+    };
+    let present = last.and_then(|hash| certified(Hash(hash))).ok_or(OpenError::Foreign)?.value;
+    let ours = |signed: &Signed<Certificate>| secure.keys_of(&signed.value.public_key).is_some();
+    let Some(keys) = secure.keys_of(&present.public_key) else {
+        // A station's file whose other keys are here has lost this one; a file without any of ours is not ours.
+        let station = present.subject.id.parse().map_err(|_| OpenError::Foreign)?;
+        let any = certificate::of_station(&trust, &certificates, station).iter().any(ours);
+        return Err(if any { OpenError::KeyMissing } else { OpenError::Foreign });
+    };
+    let keys = (&keys.public(), &keys.hpke_public());
+    Identity::under(trust, root, site, row.station_name, certificates, keys, key_protection)
+        .map_err(|_| OpenError::Foreign)
 }
 
-fn split(mut frames: &[u8]) -> Option<Vec<Vec<u8>>> {
+/// Frames that lie back to back.
+pub(super) fn split(mut frames: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut certificates = Vec::new();
     while !frames.is_empty() {
         let (frame, rest) = Frame::split_first(frames).ok()?;

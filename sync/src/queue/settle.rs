@@ -1,15 +1,15 @@
 //! What the cloud's answers change: how far operations were sent, receipts, verdicts, reference data.
 
-use super::check;
 use super::error::{KeepPageError, QueueError, SettleError};
+use super::log::{LogKnown, LogStep, ProvenVerdicts};
 use super::rows::{self, EpochRow};
 use super::standing;
 use super::writer::Writer;
-use super::{PageMark, Settled, Settlement};
+use super::{PageMark, Settled, Settlement, check, log};
 use lotgate_domain::chain::Head;
 use lotgate_domain::ids::Epoch;
 use lotgate_domain::operation::body::ChainPoint;
-use lotgate_domain::statement::{FeedPoint, Receipt, Signed, Verdict, VerdictBatch};
+use lotgate_domain::statement::{FeedPoint, Receipt, Signed};
 use rusqlite::{Connection, named_params};
 
 impl Writer {
@@ -33,24 +33,31 @@ impl Writer {
         })
     }
 
-    /// Settles through a receipt (PROTOCOL §9.16): only if it is for an own entry with the same hash. One that
-    /// was overtaken is kept and changes nothing else.
+    /// Settles what is proven to stand in the log (PROTOCOL §4): of the epoch that was pushed, as far as the
+    /// receipt goes and the proven verdicts follow each other without a gap. All of it is kept. A receipt that
+    /// was overtaken is kept and settles nothing.
     pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<Settled, SettleError> {
         let receipt = &settlement.receipt.value;
-        let (index, row) = self.own_entry(receipt)?;
-        let seq = receipt.through.seq;
-        let newly = seq.saturating_sub(row.settled_through);
+        self.own_entry(receipt)?;
+        let known = self.standing.log.known;
+        // It was verified against what was known then; that may have changed, but for the same answer twice.
+        let fits = |step: &LogStep| step.known == known || known.last == Some(step.mark);
+        if !settlement.log.as_ref().is_none_or(fits) {
+            return Err(SettleError::Overtaken);
+        }
+        let (index, row) = self.pushed_epoch(settlement)?;
+        let through = settled_by(settlement, &row, self.standing.last_seq(index));
+        let newly = through.saturating_sub(row.settled_through);
         let row = EpochRow {
-            sent_through: row.sent_through.max(seq),
-            settled_through: row.settled_through.max(seq),
+            sent_through: row.sent_through.max(through),
+            settled_through: row.settled_through.max(through),
             ..row
         };
         let reading = self.composer.clock.read();
-        self.transact(|transaction, after| {
-            keep_receipt(transaction, &settlement.receipt)?;
-            let placed = place(receipt, &settlement.verdicts);
-            for (verdicts, first_seq) in settlement.verdicts.iter().zip(placed) {
-                keep_verdicts(transaction, verdicts, receipt.epoch.n, first_seq)?;
+        let through = self.transact(|transaction, after| {
+            keep(transaction, settlement, known)?;
+            if let Some(step) = &settlement.log {
+                after.log.known = after.log.known.after(step.mark);
             }
             if newly > 0 {
                 rows::store_delivery(transaction, &row)?;
@@ -63,18 +70,28 @@ impl Writer {
                 after.mark_position = after.position;
                 standing::store_clock(transaction, &after.clock, after.mark_position)?;
             }
-            Ok(())
+            let position = row.position(row.settled_through);
+            let hash = position.map(|position| rows::hash_at(transaction, position)).transpose()?.flatten();
+            Ok(hash.map(|hash| ChainPoint { epoch: row.epoch, seq: row.settled_through, hash }))
         })?;
-        let exceptions = settlement.verdicts.iter().map(|batch| batch.value.exceptions.len()).sum::<usize>();
-        Ok(Settled {
-            through: ChainPoint { epoch: receipt.epoch, seq, hash: receipt.through.hash },
-            newly,
-            exceptions: u64::try_from(exceptions).unwrap_or(u64::MAX),
-        })
+        let exceptions =
+            settlement.verdicts.iter().map(|proven| proven.batch.value.exceptions.len()).sum::<usize>();
+        Ok(Settled { through, newly, exceptions: u64::try_from(exceptions).unwrap_or(u64::MAX) })
     }
 
-    /// The epoch that the receipt is for, if its entry is in it.
-    fn own_entry(&self, receipt: &Receipt) -> Result<(usize, EpochRow), SettleError> {
+    /// The epoch that was pushed; the receipt must be for it or for a later one.
+    fn pushed_epoch(&self, settlement: &Settlement) -> Result<(usize, EpochRow), SettleError> {
+        let (epoch, receipt) = (settlement.epoch, &settlement.receipt.value);
+        let inconsistent = SettleError::Inconsistent { seq: receipt.through.seq };
+        let found = self.standing.epoch_index(epoch.n);
+        let found = found.and_then(|index| Some((index, *self.standing.epochs.get(index)?)));
+        let (index, row) = found.filter(|(_, row)| row.epoch == epoch).ok_or_else(|| inconsistent.clone())?;
+        let fits = receipt.epoch == epoch || receipt.epoch.n > epoch.n;
+        if fits { Ok((index, row)) } else { Err(inconsistent) }
+    }
+
+    /// Checks that the receipt is for an entry that is here.
+    fn own_entry(&self, receipt: &Receipt) -> Result<(), SettleError> {
         let seq = receipt.through.seq;
         let identity = &self.composer.identity;
         if receipt.station != identity.station || receipt.tenant != identity.tenant {
@@ -95,7 +112,7 @@ impl Writer {
         let point = Head { epoch: Some(receipt.epoch), seq, hash: receipt.through.hash };
         let held = check::position_of(connection, identity, &self.standing.epochs, &point)
             .map_err(|error| QueueError::Storage(error.into()))?;
-        if held.is_some() { Ok((index, *row)) } else { Err(SettleError::Inconsistent { seq }) }
+        if held.is_some() { Ok(()) } else { Err(SettleError::Inconsistent { seq }) }
     }
 
     /// Keeps the newest page of reference data, or notes that the one that is here is still the newest.
@@ -127,7 +144,7 @@ impl Writer {
             if let Some(page) = page.filter(|_| !same) {
                 store_page(transaction, &mark, page)?;
             }
-            confirm_page(transaction, &mark, &point.bytes)?;
+            confirm_page(transaction, &mark, after.log.known.generation, &point.bytes)?;
             after.page = Some(mark);
             after.clock.snapshot = Some(mark.time);
             Ok(())
@@ -139,74 +156,87 @@ impl Writer {
 fn keep_receipt(connection: &Connection, receipt: &Signed<Receipt>) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO receipt (hash, epoch_n, seq, statement) VALUES (?1, ?2, ?3, ?4) \
+            "INSERT INTO receipt (hash, epoch_n, seq, time, statement) VALUES (?1, ?2, ?3, ?4, ?5) \
              ON CONFLICT (hash) DO NOTHING",
         )?
-        .execute((receipt.hash.as_bytes(), receipt.value.epoch.n, receipt.value.through.seq, &receipt.bytes))
+        .execute((
+            receipt.hash.as_bytes(),
+            receipt.value.epoch.n,
+            receipt.value.through.seq,
+            receipt.value.time.unix_ms(),
+            &receipt.bytes,
+        ))
         .map(|_| ())
 }
 
-/// The first seq of each batch, as far as the receipt tells: its own batches end, one after the other, at
-/// the entry that it goes through to.
-fn place(receipt: &Receipt, verdicts: &[Signed<VerdictBatch>]) -> Vec<Option<u64>> {
-    let mut first_seqs = vec![None; verdicts.len()];
-    let mut end = receipt.through.seq;
-    for hash in receipt.verdicts.iter().rev() {
-        let Some(index) = verdicts.iter().position(|batch| batch.hash == *hash) else { break };
-        let Some(start) = verdicts.get(index).and_then(|batch| end.checked_sub(batch.value.count)) else {
-            break;
-        };
-        if let Some(first_seq) = first_seqs.get_mut(index) {
-            *first_seq = Some(start.saturating_add(1));
-        }
-        end = start;
+/// How far the settlement settles the epoch of `row`, whose last entry is `last_seq`.
+fn settled_by(settlement: &Settlement, row: &EpochRow, last_seq: u64) -> u64 {
+    if settlement.log.is_none() {
+        return row.settled_through;
     }
-    first_seqs
+    let receipt = &settlement.receipt.value;
+    let most = if receipt.epoch == settlement.epoch { receipt.through.seq } else { last_seq };
+    let mut proven = row.settled_through;
+    // The batches come in order of seq; one that leaves a gap settles nothing.
+    for verdicts in &settlement.verdicts {
+        if verdicts.first_seq > proven.saturating_add(1) {
+            break;
+        }
+        proven = proven.max(verdicts.last_seq());
+    }
+    // What was set aside while the answer was on its way stays out of the chain.
+    proven.min(most).min(row.aside_after.unwrap_or(u64::MAX))
 }
 
-fn keep_verdicts(
-    connection: &Connection,
-    verdicts: &Signed<VerdictBatch>,
-    epoch_n: u64,
-    first_seq: Option<u64>,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO verdict (hash, first, count, epoch_n, first_seq, statement) \
-             VALUES (:hash, :first, :count, :epoch_n, :first_seq, :statement) \
-             ON CONFLICT (hash) DO UPDATE SET \
-               epoch_n = coalesce(epoch_n, excluded.epoch_n), first_seq = coalesce(first_seq, excluded.first_seq)",
-        )?
-        .execute(named_params! {
-            ":hash": verdicts.hash.as_bytes(),
-            ":first": verdicts.value.first,
-            ":count": verdicts.value.count,
-            ":epoch_n": first_seq.map(|_| epoch_n),
-            ":first_seq": first_seq,
-            ":statement": verdicts.bytes,
-        })?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO verdict_exception (verdict_hash, log_index, verdict, code) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT DO NOTHING",
-    )?;
-    for exception in &verdicts.value.exceptions {
-        let verdict = match exception.verdict {
-            Verdict::Accepted => "accepted",
-            Verdict::Flagged => "flagged",
-            Verdict::Quarantined => "quarantined",
-        };
-        insert.execute((verdicts.hash.as_bytes(), exception.index, verdict, &exception.code))?;
+/// Keeps receipt, checkpoint, verdicts, and what proves them.
+fn keep(connection: &Connection, settlement: &Settlement, known: LogKnown) -> rusqlite::Result<()> {
+    keep_receipt(connection, &settlement.receipt)?;
+    let Some(step) = &settlement.log else { return Ok(()) };
+    let checkpoint = log::keep_checkpoint(connection, step, known)?;
+    for proven in &settlement.verdicts {
+        keep_verdicts(connection, proven, settlement.epoch.n)?;
+        log::keep_range(connection, proven, settlement.epoch.n, step, checkpoint)?;
     }
     Ok(())
 }
 
-/// Puts a new page in the place of the old one.
-fn store_page(connection: &Connection, mark: &PageMark, page: &[u8]) -> rusqlite::Result<()> {
+fn keep_verdicts(connection: &Connection, proven: &ProvenVerdicts, epoch_n: u64) -> rusqlite::Result<()> {
+    let ProvenVerdicts { batch, first_seq, .. } = proven;
+    let added = connection
+        .prepare_cached(
+            "INSERT INTO verdict (hash, first, count, epoch_n, first_seq, statement) \
+             VALUES (:hash, :first, :count, :epoch_n, :first_seq, :statement) ON CONFLICT (hash) DO NOTHING",
+        )?
+        .execute(named_params! {
+            ":hash": batch.hash.as_bytes(),
+            ":first": batch.value.first,
+            ":count": batch.value.count,
+            ":epoch_n": epoch_n,
+            ":first_seq": first_seq,
+            ":statement": batch.bytes,
+        })?;
+    if added == 0 || batch.value.exceptions.is_empty() {
+        return Ok(());
+    }
+    let exceptions = serde_json::to_string(&batch.value.exceptions)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     connection
         .prepare_cached(
-            "INSERT INTO reference_page (id, cursor, hash, time, statement, page, confirmed_wall, \
+            "INSERT INTO verdict_exception (verdict_hash, log_index, verdict, code) \
+             SELECT ?1, value ->> 'index', value ->> 'verdict', value ->> 'code' FROM json_each(?2) WHERE true \
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute((batch.hash.as_bytes(), exceptions))
+        .map(|_| ())
+}
+
+/// Puts a new page in the place of the old one.
+pub(super) fn store_page(connection: &Connection, mark: &PageMark, page: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO reference_page (id, cursor, generation, hash, time, statement, page, confirmed_wall, \
                                          confirmed_offset, confirmed_mono, confirmed_boot) \
-             VALUES (1, :cursor, :hash, :time, x'', :page, 0, 0, 0, zeroblob(16)) \
+             VALUES (1, :cursor, 0, :hash, :time, x'', :page, 0, 0, 0, zeroblob(16)) \
              ON CONFLICT (id) DO UPDATE SET \
                cursor = excluded.cursor, hash = excluded.hash, time = excluded.time, page = excluded.page",
         )?
@@ -220,14 +250,21 @@ fn store_page(connection: &Connection, mark: &PageMark, page: &[u8]) -> rusqlite
 }
 
 /// Notes the newest statement for the page and when it arrived.
-fn confirm_page(connection: &Connection, mark: &PageMark, statement: &[u8]) -> rusqlite::Result<()> {
+pub(super) fn confirm_page(
+    connection: &Connection,
+    mark: &PageMark,
+    generation: u64,
+    statement: &[u8],
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "UPDATE reference_page SET time = :time, statement = :statement, confirmed_wall = :wall, \
+            "UPDATE reference_page SET time = :time, generation = :generation, statement = :statement, \
+               confirmed_wall = :wall, \
                confirmed_offset = :offset, confirmed_mono = :mono, confirmed_boot = :boot",
         )?
         .execute(named_params! {
             ":time": mark.time.unix_ms(),
+            ":generation": generation,
             ":statement": statement,
             ":wall": mark.confirmed.wall.unix_ms(),
             ":offset": mark.confirmed.offset_minutes,

@@ -1,15 +1,38 @@
 //! Where the queue stands, as read from its file: head, delivery, clock, page.
 
+use super::alarm::QueueAlarm;
+use super::capacity::CapacityLimits;
 use super::error::{Fault, FaultCode, OpenError, StorageError};
+use super::log::LogStanding;
 use super::rows::{self, EpochRow};
-use super::{PageMark, QueueState};
+use super::{Appended, PageMark, QueueState, set_aside};
 use crate::clock::{ClockMemory, ClockReading, ServerMark};
+use crate::secure::Places;
 use lotgate_domain::chain::Head;
+use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::{BootId, Hash};
 use lotgate_domain::operation::body::ChainPoint;
 use lotgate_domain::statement::Through;
 use lotgate_domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use std::collections::BTreeSet;
+
+/// What is beside the file: the disk, and files that were set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Surroundings {
+    pub(super) limits: CapacityLimits,
+    pub(super) disk_free: Option<u64>,
+    pub(super) set_aside: bool,
+}
+
+impl Surroundings {
+    /// Looks at the data directory. What cannot be told is no alarm.
+    pub(super) fn of(places: &Places, limits: CapacityLimits) -> Self {
+        let set_aside = set_aside::files(places).is_ok_and(|names| !names.is_empty());
+        let disk_free = places.storage.free(&places.data).ok().flatten();
+        Self { limits, disk_free, set_aside }
+    }
+}
 
 /// Everything that the writer keeps in memory; every member can be read back from the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +49,9 @@ pub(super) struct Standing {
     /// Up to which operation the stored high-water mark includes the wall clocks.
     pub(super) mark_position: u64,
     pub(super) page: Option<PageMark>,
+    pub(super) log: LogStanding,
+    /// The rest of an epoch was set aside for a damaged entry, and nobody has acknowledged it.
+    pub(super) damage: bool,
 }
 
 impl Standing {
@@ -42,8 +68,12 @@ impl Standing {
         let head = Head { epoch: Some(epoch.epoch), seq: last.seq, hash: last.hash };
         let (clock, mark_position) = load_clock(connection).map_err(StorageError::from)?;
         let page = load_page_mark(connection).map_err(StorageError::from)?;
+        let log = LogStanding::load(connection).map_err(StorageError::from)?;
+        let damage = set_aside::damage(connection).map_err(StorageError::from)?;
         let mut standing = Self {
             head,
+            log,
+            damage,
             position: last.position,
             oldest_wall: None,
             sent_through: None,
@@ -58,15 +88,32 @@ impl Standing {
         Ok(standing)
     }
 
+    /// Follows an operation that was written.
+    pub(super) fn follow(&mut self, appended: &Appended) {
+        if self.queued() == 0 {
+            self.oldest_wall = Some(appended.at.wall);
+        }
+        self.head = Head { epoch: Some(appended.epoch), seq: appended.seq, hash: appended.hash };
+        self.position = appended.position;
+        self.clock.see_at(&appended.at);
+    }
+
     /// Reads again what follows from the watermarks.
     pub(super) fn refresh_delivery(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let point = |through: fn(&EpochRow) -> u64| -> rusqlite::Result<Option<ChainPoint>> {
-            let Some(row) = self.epochs.iter().rev().find(|row| through(row) > 0) else { return Ok(None) };
+        let waits = |(index, row): (usize, &EpochRow)| row.settled_through < self.last_in_chain(index);
+        let first_waiting = self.epochs.iter().enumerate().position(waits);
+        let all = self.epochs.len();
+        // What is settled after a gap does not count: pushing goes on from before the gap.
+        let before_gap = first_waiting.map_or(all, |index| index.saturating_add(1));
+        let point = |among: usize, through: fn(&EpochRow) -> u64| -> rusqlite::Result<Option<ChainPoint>> {
+            let mut rows = self.epochs.iter().take(among).rev();
+            let Some(row) = rows.find(|row| through(row) > 0) else { return Ok(None) };
             let seq = through(row);
             let hash = row.position(seq).map(|position| rows::hash_at(connection, position)).transpose()?;
             Ok(hash.flatten().map(|hash| ChainPoint { epoch: row.epoch, seq, hash }))
         };
-        let (sent, settled) = (point(|row| row.sent_through)?, point(|row| row.settled_through)?);
+        let (sent, settled) =
+            (point(all, |row| row.sent_through)?, point(before_gap, |row| row.settled_through)?);
         self.sent_through = sent;
         self.settled_through = settled;
         self.oldest_wall = match self.first_unsettled() {
@@ -81,7 +128,7 @@ impl Standing {
         self.epochs
             .iter()
             .enumerate()
-            .map(|(index, row)| self.last_seq(index).saturating_sub(row.settled_through))
+            .map(|(index, row)| self.last_in_chain(index).saturating_sub(row.settled_through))
             .fold(0, u64::saturating_add)
     }
 
@@ -94,27 +141,55 @@ impl Standing {
         }
     }
 
+    /// The last seq of the epoch at `index` that the cloud will take into the chain.
+    fn last_in_chain(&self, index: usize) -> u64 {
+        let last = self.last_seq(index);
+        self.epochs.get(index).and_then(|row| row.aside_after).map_or(last, |after| after.min(last))
+    }
+
     /// Where the epoch with count `n` lies in [`Standing::epochs`].
     pub(super) fn epoch_index(&self, n: u64) -> Option<usize> {
         self.epochs.iter().position(|row| row.epoch.n == n)
     }
 
-    pub(super) fn state(&self, stopped: Option<super::StopReason>, commits: u64) -> QueueState {
+    /// Whether the present epoch was opened in doubt, so that its claims wait for a person.
+    fn unconfirmed(&self) -> bool {
+        let Some(present) = self.epochs.last() else { return false };
+        let planned = present.reason.map_or(present.epoch.n == 1, EpochReason::is_planned);
+        !planned
+    }
+
+    pub(super) fn state(
+        &self,
+        stopped: Option<super::StopReason>,
+        commits: u64,
+        around: &Surroundings,
+    ) -> QueueState {
+        let (queued, unconfirmed) = (self.queued(), self.unconfirmed());
+        let when = |is: bool, alarm| is.then_some(alarm);
+        let mut alarms: BTreeSet<_> = around.limits.alarms(queued, around.disk_free).collect();
+        alarms.extend(when(unconfirmed, QueueAlarm::EpochUnconfirmed));
+        alarms.extend(when(around.set_aside || self.damage, QueueAlarm::QueueSetAside));
+        alarms.extend(self.log.alarms());
         QueueState {
+            alarms,
+            capacity: around.limits.judge(queued, around.disk_free),
+            unconfirmed,
             head: self.head,
-            queued: self.queued(),
+            queued,
             oldest_wall: self.oldest_wall,
             sent_through: self.sent_through,
             settled_through: self.settled_through,
             clock: self.clock,
             page: self.page,
+            log: self.log.known,
             stopped,
             commits,
         }
     }
 
     fn first_unsettled(&self) -> Option<u64> {
-        let waiting = |(index, row): &(usize, &EpochRow)| row.settled_through < self.last_seq(*index);
+        let waiting = |(index, row): &(usize, &EpochRow)| row.settled_through < self.last_in_chain(*index);
         let (_, row) = self.epochs.iter().enumerate().find(waiting)?;
         row.position(row.settled_through.saturating_add(1))
     }
@@ -133,7 +208,7 @@ fn damaged(position: u64, seq: u64, code: FaultCode) -> OpenError {
     OpenError::Damaged(Fault { position, epoch: 0, seq, code })
 }
 
-fn load_clock(connection: &Connection) -> rusqlite::Result<(ClockMemory, u64)> {
+pub(super) fn load_clock(connection: &Connection) -> rusqlite::Result<(ClockMemory, u64)> {
     let stored = connection
         .query_row(
             "SELECT mark, mark_position, server_time, received_wall, received_offset, received_mono, \
@@ -149,7 +224,7 @@ fn load_clock(connection: &Connection) -> rusqlite::Result<(ClockMemory, u64)> {
                     None => None,
                 };
                 let mark = mark.map(Timestamp::from_unix_ms);
-                Ok((ClockMemory { mark, server, snapshot: None }, row.get(1)?))
+                Ok((ClockMemory { mark, server, ..ClockMemory::default() }, row.get(1)?))
             },
         )
         .optional()?;

@@ -1,13 +1,14 @@
 //! The one thread that writes: it takes what waits, commits it as one group, and answers after the commit.
 
 use super::anchor::AnchorKeeper;
-use super::check;
+use super::check::{self, Keyring};
 use super::compose::Composer;
 use super::error::{AppendError, Fault, FaultCode, OpenError, QueueError, StopReason, StorageError};
 use super::file::QueueFile;
+use super::present::{Own, Present};
 use super::reader::{ReaderSlot, Slot};
 use super::rows::{self, OperationRow};
-use super::standing::{self, Standing};
+use super::standing::{self, Standing, Surroundings};
 use super::{Appended, Draft, KeepPageError, QueueState, SettleError, Settled, Settlement};
 use crate::secure::Secure;
 use lotgate_domain::chain::Head;
@@ -15,7 +16,7 @@ use lotgate_domain::ids::Epoch;
 use lotgate_domain::operation::body::ChainPoint;
 use lotgate_domain::statement::{FeedPoint, Signed};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -49,10 +50,15 @@ pub(super) enum Command {
         page: Option<Vec<u8>>,
         reply: oneshot::Sender<Result<(), KeepPageError>>,
     },
+    /// Anything rarer.
+    Do(Job),
     Close {
         reply: oneshot::Sender<()>,
     },
 }
+
+/// Work for the writer, with the way back in it.
+pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
 /// An operation that waits for its commit.
 pub(super) struct Waiting {
@@ -68,11 +74,14 @@ pub(super) struct Writer {
     pub(super) composer: Composer,
     pub(super) connection: Option<Connection>,
     pub(super) standing: Standing,
+    /// As looked at for the last group.
+    pub(super) around: Surroundings,
     pub(super) stopped: Option<StopReason>,
     pub(super) commits: u64,
     pub(super) dirty_pages: usize,
     pub(super) state: watch::Sender<QueueState>,
     pub(super) reader: ReaderSlot,
+    pub(super) present: Present,
     pub(super) anchor: AnchorKeeper,
     /// Holds the locks; let go of last.
     pub(super) secure: Secure,
@@ -137,6 +146,7 @@ impl Writer {
                 Command::KeepPage { point, page, reply } => {
                     let _ = reply.send(self.keep_page(&point, page.as_deref()));
                 }
+                Command::Do(job) => job(self),
                 Command::Close { reply } => return Some(reply),
             }
             if next.is_none() {
@@ -162,6 +172,7 @@ impl Writer {
     fn append(&mut self, group: Vec<Waiting>) {
         let (drafts, replies): (Vec<Draft>, Vec<AppendReply>) =
             group.into_iter().map(|waiting| (waiting.draft, waiting.reply)).unzip();
+        self.look_around();
         let answers = match self.ready() {
             Err(reason) => drafts.iter().map(|_| Err(AppendError::Stopped(reason))).collect(),
             Ok(()) => match self.commit_group(drafts) {
@@ -194,7 +205,12 @@ impl Writer {
             Ok(transaction) => transaction,
             Err(error) => return Err(fail(error, false, composed)),
         };
+        let Surroundings { limits, disk_free, .. } = self.around;
         for draft in drafts {
+            if let Err(refused) = limits.admit(&draft, after.queued(), disk_free) {
+                composed.push(Err(refused));
+                continue;
+            }
             match append_one(&transaction, &self.composer, draft, epoch, &mut after) {
                 Ok(Ok((appended, len))) => {
                     bytes = bytes.saturating_add(len);
@@ -315,7 +331,7 @@ impl Writer {
     fn load(&self) -> Result<(Connection, Standing), OpenError> {
         let connection = self.file.open_to_write()?;
         let standing = Standing::load(&connection)?;
-        check::check_tail(&connection, &self.composer.identity, &standing)?;
+        check::check_tail(&connection, &self.composer.identity, &self.present.get().keyring, &standing)?;
         let held =
             check::position_of(&connection, &self.composer.identity, &standing.epochs, &self.standing.head);
         match held.map_err(StorageError::from)? {
@@ -355,7 +371,29 @@ impl Writer {
     }
 
     pub(super) fn publish(&self) {
-        self.state.send_replace(self.standing.state(self.stopped, self.commits));
+        self.state.send_replace(self.standing.state(self.stopped, self.commits, &self.around));
+    }
+
+    /// Sees how much room the disk has, and shows it if that is another level than before.
+    pub(super) fn look_around(&mut self) {
+        let places = self.secure.places();
+        let disk_free = places.storage.free(&places.data).ok().flatten();
+        let level = |free| self.around.limits.judge(0, free).level;
+        let changed = level(disk_free) != level(self.around.disk_free);
+        self.around.disk_free = disk_free;
+        if changed {
+            self.publish();
+        }
+    }
+
+    /// Goes on with another key.
+    pub(super) fn be(&mut self, composer: Composer) {
+        let identity = Arc::clone(&composer.identity);
+        if identity != self.composer.identity {
+            let keyring = Keyring::of(&identity);
+            self.present.set(Own { identity, keys: composer.keys.clone(), keyring });
+        }
+        self.composer = composer;
     }
 
     fn note_anchor(&mut self, count: u64) {
@@ -393,33 +431,34 @@ fn append_one(
     after: &mut Standing,
 ) -> rusqlite::Result<Result<(Appended, usize), AppendError>> {
     let position = after.position.saturating_add(1);
+    let draft = draft.knowing(&after.log.known);
     let composed = match composer.compose(draft, epoch, &after.head, position, &after.clock) {
         Ok(composed) => composed,
         Err(refused) => return Ok(Err(refused)),
     };
     let appended = composed.appended;
-    let row = OperationRow {
-        position,
-        epoch_n: epoch.n,
-        seq: appended.seq,
-        id: appended.id,
-        kind: appended.kind.to_owned(),
-        hash: appended.hash,
-        wall: appended.at.wall,
-        entry: composed.entry,
-    };
+    let row = operation_row(&appended, composed.entry);
     match rows::insert(transaction, &row) {
         Ok(()) => {}
         Err(error) if is_unique(&error) => return Ok(Err(AppendError::IdReused(appended.id))),
         Err(error) => return Err(error),
     }
-    if after.queued() == 0 {
-        after.oldest_wall = Some(appended.at.wall);
-    }
-    after.head = Head { epoch: Some(epoch), seq: appended.seq, hash: appended.hash };
-    after.position = position;
-    after.clock.see(appended.at.wall);
+    after.follow(&appended);
     Ok(Ok((appended, row.entry.len())))
+}
+
+/// The row of an operation that was composed.
+pub(super) fn operation_row(appended: &Appended, entry: Vec<u8>) -> OperationRow {
+    OperationRow {
+        position: appended.position,
+        epoch_n: appended.epoch.n,
+        seq: appended.seq,
+        id: appended.id,
+        kind: appended.kind.to_owned(),
+        hash: appended.hash,
+        wall: appended.at.wall,
+        entry,
+    }
 }
 
 /// The only unique column that a draft can bring is the id; the position's own conflict has another code.

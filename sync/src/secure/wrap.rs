@@ -2,31 +2,32 @@
 //! data names version and item, so that none can be put in the place of another.
 
 use super::device_secret::DeviceSecret;
-use super::{Random, SecureError, durable_write, lock};
+use super::{Places, Random, SecureError, lock};
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
-use std::path::Path;
 use zeroize::Zeroizing;
 
 const VERSION: u8 = 1;
 const NONCE: usize = 24;
 
-/// What is wrapped.
+/// What is wrapped. Seeds are numbered from 1, which is enrolment's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Item {
     QueueKey,
-    StationSeed,
-    HpkeSeed,
+    StationSeed(u32),
+    HpkeSeed(u32),
 }
 
 impl Item {
-    pub(super) const ALL: [Self; 3] = [Self::QueueKey, Self::StationSeed, Self::HpkeSeed];
+    pub(super) const AT_ENROLMENT: [Self; 3] = [Self::QueueKey, Self::StationSeed(1), Self::HpkeSeed(1)];
 
-    const fn file(self) -> &'static str {
+    pub(super) fn file(self) -> String {
         match self {
-            Self::QueueKey => "queue.key",
-            Self::StationSeed => "station.seed",
-            Self::HpkeSeed => "hpke.seed",
+            Self::QueueKey => "queue.key".to_owned(),
+            Self::StationSeed(1) => "station.seed".to_owned(),
+            Self::StationSeed(generation) => format!("station-{generation}.seed"),
+            Self::HpkeSeed(1) => "hpke.seed".to_owned(),
+            Self::HpkeSeed(generation) => format!("hpke-{generation}.seed"),
         }
     }
 
@@ -36,13 +37,13 @@ impl Item {
 }
 
 pub(super) fn store(
-    dir: &Path,
+    places: &Places,
     item: Item,
     secret: &DeviceSecret,
     key: &[u8; 32],
     random: &dyn Random,
 ) -> Result<(), SecureError> {
-    let path = dir.join(item.file());
+    let path = places.secure.join(item.file());
     let mut nonce = [0; NONCE];
     random.fill(&mut nonce)?;
     let payload = Payload { msg: key, aad: &item.associated() };
@@ -50,23 +51,23 @@ pub(super) fn store(
         .encrypt(&XNonce::from(nonce), payload)
         .map_err(|_| SecureError::Unwrap(path.clone()))?;
     let bytes = [&[VERSION], &nonce[..], &sealed].concat();
-    durable_write(dir, item.file(), &bytes).map_err(SecureError::io(&path))
+    places.storage.write_durably(&places.secure, &item.file(), &bytes).map_err(SecureError::io(&path))
 }
 
 pub(super) fn load(
-    dir: &Path,
+    places: &Places,
     item: Item,
     secret: &DeviceSecret,
 ) -> Result<Zeroizing<[u8; 32]>, SecureError> {
-    let path = dir.join(item.file());
-    let bytes = match std::fs::read(&path) {
+    let path = places.secure.join(item.file());
+    let bytes = match places.storage.read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(SecureError::Missing(path));
         }
         Err(source) => return Err(SecureError::Io { path, source }),
     };
-    lock::check_private(&path)?;
+    lock::check_private(places, &path)?;
     let malformed = || SecureError::Malformed { path: path.clone(), what: "wrapped key" };
     let ([VERSION], rest) = bytes.split_first_chunk::<1>().ok_or_else(malformed)? else {
         return Err(malformed());

@@ -17,7 +17,9 @@ static STATION: LazyLock<Station> = LazyLock::new(|| Station {
     id: StationId::from_parts(3, &[3; 10]),
     key: PublicKey([4; 32]),
     certificate: Hash([5; 32]),
+    former: Vec::new(),
     training: true,
+    closed: None,
 });
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -35,7 +37,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 });
 
 fn check(frame: &Frame<'_>) {
-    let checked = prefix::check(frame, &STATION, |_, _| true);
+    let checked = prefix::check(frame, &STATION, |_, station| Some(station.key));
     let Ok(read) = operation::read(frame) else {
         assert!(checked.is_err(), "an envelope that cannot be read ends the prefix");
         return;

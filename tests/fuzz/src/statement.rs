@@ -4,11 +4,14 @@
 use lotgate_domain::canonical;
 use lotgate_domain::certificate::Certificate;
 use lotgate_domain::entry::Frame;
-use lotgate_domain::ids::Hash;
+use lotgate_domain::export::Manifest;
+use lotgate_domain::ids::{Hash, PublicKey, TenantId};
+use lotgate_domain::merkle::checkpoint::Checkpoint;
 use lotgate_domain::protocol::request_signature::Parameters;
 use lotgate_domain::protocol::token::EnrolToken;
 use lotgate_domain::protocol::{EnrolReply, HeadReply, PushReply};
 use lotgate_domain::reference::Snapshot;
+use lotgate_domain::statement::event::{ExportSeal, ForkFound, LogRecovered, StationClosed, TimeStatement};
 use lotgate_domain::statement::{FeedPoint, Receipt, VerdictBatch};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -21,6 +24,11 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         assert!(snapshot.lot_count() <= data.split(|byte| *byte == b'\n').count(), "a lot a line");
     }
     if let Ok(text) = std::str::from_utf8(data) {
+        let key = PublicKey([7; 32]);
+        assert!(
+            Checkpoint::read(text, TenantId::from_parts(1, &[1; 10]), &key).is_err(),
+            "nobody has that key"
+        );
         lines(text);
     }
 });
@@ -32,6 +40,12 @@ fn statements(json: &[u8]) {
     drop(canonical::shape::<Receipt>(value.clone()));
     drop(canonical::shape::<FeedPoint>(value.clone()));
     drop(canonical::shape::<Certificate>(value.clone()));
+    drop(canonical::shape::<TimeStatement>(value.clone()));
+    drop(canonical::shape::<ForkFound>(value.clone()));
+    drop(canonical::shape::<LogRecovered>(value.clone()));
+    drop(canonical::shape::<StationClosed>(value.clone()));
+    drop(canonical::shape::<ExportSeal>(value.clone()));
+    drop(canonical::shape::<Manifest>(value));
 }
 
 fn replies(json: &[u8]) {

@@ -1,11 +1,12 @@
 //! Who comes at once with others: turns are taken, and no station stops another.
 
 use super::MINUTE_MS;
-use super::plant::{Plant, Reply, Sent};
 use axum::http::StatusCode;
+use lotgate_cloud::head::LIMITS;
 use lotgate_cloud::routes::ROUTES;
 use lotgate_cloud::session::Session;
 use lotgate_domain::protocol::{CloudApi as _, PushReply};
+use lotgate_tests::cloud::{Plant, Reply, Sent};
 use lotgate_tests::station_keys::enrol_request;
 use serde_json::Value;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ async fn pushes_of_one_station_at_once_take_turns_and_give_every_entry_once() {
     for _ in 0..6 {
         let request = plant.attempt(ROUTES[2]).sign();
         pushes.push(tokio::spawn(async move {
-            // Two at once are let in; the others come again, as they are told to.
+            // A few at once are let in; the others come again, as they are told to.
             loop {
                 let reply = request.send(address).await;
                 if reply.code() != "busy" {
@@ -62,8 +63,10 @@ async fn pushes_of_one_station_at_once_take_turns_and_give_every_entry_once() {
         first_indexes += usize::from(reply.first_index.is_some());
     }
     assert_eq!(first_indexes, 1, "one of them brought something");
-    assert_eq!(plant.number("SELECT count(*) FROM entry").await, 64);
-    assert_eq!(plant.number("SELECT count(*) FROM leaf WHERE kind = 'operation'").await, 64);
+    for rows in ["entry WHERE", "leaf WHERE kind = 'operation' AND"] {
+        let count = format!("SELECT count(*) FROM {rows} station_id = '{}'", plant.station.id);
+        assert_eq!(plant.number(&count).await, 64, "{rows}");
+    }
     let holes = "SELECT max(index) + 1 - count(*) FROM leaf GROUP BY tenant_id ORDER BY 1 DESC LIMIT 1";
     assert_eq!(plant.number(holes).await, 0, "no log has a hole");
 }
@@ -83,16 +86,19 @@ async fn a_station_that_waits_for_its_turn_is_busy_and_stops_nobody_else() {
         .collect();
     let waiting = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
         WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()";
+    // One more than asked of stations: one whose reply was lost comes back before its first push ends.
+    let at_once = usize::try_from(LIMITS.in_flight + 1).unwrap();
+    let expected = (i64::try_from(at_once).unwrap(), pushes.len() - at_once);
     let (mut most, mut refused) = (0, 0);
     while pushes.iter().any(|push| !push.is_finished()) {
         most = most.max(plant.number(waiting).await);
         refused = refused.max(pushes.iter().filter(|push| push.is_finished()).count());
         assert!(begun.elapsed() < FEW_SECONDS, "a push waits for ever");
-        if most == 2 && refused == 6 && plant.number(waiting).await == 2 {
+        if (most, refused) == expected && plant.number(waiting).await == most {
             break;
         }
     }
-    assert_eq!((most, refused), (2, 6), "two wait with a connection each, the others are told at once");
+    assert_eq!((most, refused), expected, "some wait with a connection each, the others are told at once");
     let foreign = Session::of_station(Arc::clone(&plant.cloud), plant.foreign.tenant, plant.foreign.id);
     let passed = foreign.push(plant.foreign.push(0, 1)).await.unwrap();
     assert_eq!(passed.accepted_through.seq, 1, "another station's push passes meanwhile");

@@ -167,7 +167,8 @@ async fn another_master_key_than_the_one_that_sealed_the_first_key_is_refused() 
     assert!(refused.to_string().starts_with("master_key_changed: "), "{refused}");
     let tenant = TenantId::from_parts(2, &[2; 10]);
     let root = KeyPair::from_seed(&[21; 32]);
-    let create = CreateTenant { name: "T".into(), site: "S".into(), zone: "UTC".into(), root };
+    let (name, site, zone) = ("T".into(), "S".into(), "UTC".into());
+    let create = CreateTenant { name, site, zone, root, recovery: None };
     let refused = gate::pass(&late, &Caller::Program { tenant }, create).await.unwrap_err();
     assert!(matches!(refused, Rejection::Seal(SealError::OtherMaster)), "{refused:?}");
 
