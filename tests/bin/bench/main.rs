@@ -21,7 +21,7 @@ use lotgate_station::scan;
 use lotgate_sync::clock::SystemClock;
 use lotgate_sync::engine::Settings;
 use lotgate_sync::http::{HttpCloud, HttpOptions, Proxy, RequestKeys};
-use lotgate_sync::queue::{Draft, Queue, QueueOptions};
+use lotgate_sync::queue::{CapacityLimits, Draft, Queue, QueueOptions};
 use lotgate_sync::runner::{Runner, SyncHandle};
 use lotgate_sync::secure::{Places, Secure, SystemRandom};
 use lotgate_tests::plant::{Plant, Station, lot_scan, reference_data};
@@ -70,7 +70,8 @@ fn options(station: &Station) -> Result<QueueOptions> {
         clock: Arc::new(SystemClock::new(BootId::from_parts(0, &[0; 10]))),
         random: Arc::new(SystemRandom),
         program: Program { version: "bench".into(), build: "bench".into(), config_sha256: Hash::ZERO },
-        limits: lotgate_sync::queue::CapacityLimits::default(),
+        // New work ends at 95 %; the rows about a full queue want all of a million.
+        limits: CapacityLimits { operations: 2_000_000, ..CapacityLimits::default() },
     })
 }
 

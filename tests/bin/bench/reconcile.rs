@@ -26,7 +26,8 @@ pub(crate) async fn rows(plant: &Plant) -> Result<()> {
     tokio::time::timeout(PATIENCE, state.wait_for(|state| state.queued == 0)).await??;
     let took = start.elapsed();
     running.abort();
-    let held = plant.entry_hashes(&queue.identity().station.to_string())?.len();
+    let station = queue.identity().station.to_string();
+    let held = tokio::task::block_in_place(|| plant.entry_hashes(&station))?.len();
     ensure!(held == OPERATIONS + 1, "{held} rows for {} operations", OPERATIONS + 1);
     let json = json_lines(&entries)?;
     let peer = peer(&json)?;
