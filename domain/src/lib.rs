@@ -16,8 +16,9 @@
 //! - No entry of a chain can be dropped, inserted, exchanged or edited unseen (`tests/chain_properties.rs`).
 //! - Numbers have no holes, each operation has one verdict, nothing waits behind a poison operation
 //!   (`tests/ledger_rules.rs`).
-//! - One function checks every Ed25519 signature, [`signature::verify`]
-//!   (`tests/signature_vectors.rs`).
+//! - One rule decides every Ed25519 signature, [`signature::verify`]; a [`signature::PreparedKey`] decides by the same
+//!   one (`tests/signature_vectors.rs`).
+//! - A proof that is not exactly the proof of what is claimed is refused (`tests/merkle_vectors.rs`).
 //! - No outside bytes can panic (`tests/gs1_properties.rs`, `tests/bytes_properties.rs`, the fuzz targets).
 
 pub mod barcode;

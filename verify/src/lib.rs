@@ -7,9 +7,9 @@
 //! wrong.
 //!
 //! # Invariants
-//! - Whatever was edited, dropped, inserted, swapped or cut off is found (`tests/tests/mutations.rs`).
+//! - Whatever was edited, dropped, inserted, swapped or cut off is found (`tests/export.rs`).
 //! - It agrees with an independent program, written from the specification alone (`tests/tests/independent.rs`).
-//! - No bytes of an export can make it panic (`tests/export.rs`, the fuzz target `export`).
+//! - No bytes of an export can make it panic (the fuzz target `export`).
 
 pub mod chain;
 pub mod entries;
