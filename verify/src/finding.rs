@@ -51,8 +51,6 @@ pub enum FindingCode {
     OperationUnknown,
     /// A statement whose signature does not verify.
     StatementSignature,
-    /// A statement that contradicts the log or another one.
-    StatementContradicts,
     /// An entry of the export that no leaf of the log holds, or that stands there twice.
     LogEntryMissing,
     /// A leaf of the log whose entry or statement is not in the export.
@@ -87,7 +85,7 @@ pub enum FindingCode {
 
 impl FindingCode {
     /// Every code.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 32] = [
         Self::ExportManifest,
         Self::ExportFileMissing,
         Self::ExportFileChanged,
@@ -105,7 +103,6 @@ impl FindingCode {
         Self::EpochUnconfirmed,
         Self::OperationUnknown,
         Self::StatementSignature,
-        Self::StatementContradicts,
         Self::LogEntryMissing,
         Self::LogLeafUnknown,
         Self::VerdictCoverage,
@@ -144,7 +141,6 @@ impl FindingCode {
             Self::EpochUnconfirmed => "epoch_unconfirmed",
             Self::OperationUnknown => "operation_unknown",
             Self::StatementSignature => "statement_signature",
-            Self::StatementContradicts => "statement_contradicts",
             Self::LogEntryMissing => "log_entry_missing",
             Self::LogLeafUnknown => "log_leaf_unknown",
             Self::VerdictCoverage => "verdict_coverage",
