@@ -3,8 +3,12 @@
 set -euo pipefail
 
 # build-essential: C and C++ of SQLCipher, zstd, ring, libFuzzer. libssl-dev, pkg-config: SQLCipher's libcrypto.
+# libwebkit2gtk-4.1-dev: the window's page, and all that GTK needs to build it.
+# zxing-cpp-tools: reads printed labels in tests, as no code of the project does.
+# chromium: the ui's screens in a browser. xvfb, webkit2gtk-driver: the built window on a screen without glass, driven.
+# imagemagick: the picture of the window where there is no display (./dev run).
 # python3: the independent verifier. dbus, gnome-keyring: a Secret Service for the test of that key store.
-packages='build-essential libssl-dev pkg-config postgresql-15 python3 dbus-daemon dbus-bin gnome-keyring'
+packages='build-essential libssl-dev pkg-config postgresql-15 python3 libwebkit2gtk-4.1-dev zxing-cpp-tools chromium xvfb xauth webkit2gtk-driver imagemagick dbus-daemon dbus-bin gnome-keyring'
 
 if ! command -v dpkg-query >/dev/null; then
     echo "Not a Debian system. Needed: the equivalents of $packages" >&2

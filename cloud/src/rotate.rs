@@ -1,7 +1,9 @@
 //! `POST /v1/rotate`: a new key for a station, certified on the word of its present one (CLD-3).
 //!
 //! The same keys asked for again give the same answer, whether the repeated request is signed with the key before
-//! (the reply was lost) or with the new one. What the former keys signed stays valid; requests of theirs do not.
+//! (the reply was lost) or with the new one, and whether the station was retired or revoked since: without the
+//! certificate it could not even push what it has left. What the former keys signed stays valid; requests of theirs do
+//! not.
 
 use crate::certificates::{self, Request};
 use crate::error::Rejection;
@@ -37,7 +39,6 @@ impl Work for Rotate {
     type Reply = RotateReply;
     const ACTION: &'static str = "station.rotated";
     const ACCESS: Access = Access::Station;
-    const WHILE_OPEN: bool = true;
     const FORMER_KEY: bool = true;
 
     async fn run(self, passage: &Passage<'_>) -> Result<(RotateReply, Change), Rejection> {
@@ -50,11 +51,10 @@ impl Work for Rotate {
         // Two requests for a new key may have been let in at once; the turn decides which one was first.
         let station = stations::read(passage.transaction, passage.tenant, id).await?;
         let station = station.ok_or(ProblemCode::UnknownKey)?;
-        if station.closed.is_some() {
-            return Err(ProblemCode::Revoked.into());
-        }
         let change = if station.key == request.public_key {
             repeat(passage, &station, &request).await?
+        } else if station.closed.is_some() {
+            return Err(ProblemCode::Revoked.into());
         } else {
             first_time(passage, &station, &request).await?
         };
@@ -71,6 +71,7 @@ fn check_proof(request: &RotateRequest, present: &PublicKey) -> Result<(), Probl
     signature::verify(public_key, Context::Enrol, &message, proof).map_err(|_| ProblemCode::BadSignature)
 }
 
+/// Changes nothing, so it is not refused to a station that is closed by now.
 async fn repeat(
     passage: &Passage<'_>,
     station: &Station,

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::event::{Role, Transport};
+use crate::event::{DeviceInfo, Role, Transport};
 use crate::frame::{GAP, Terminator};
 
 /// A scanner as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScannerBinding {
+    /// What people call it, where they gave it a name.
+    pub name: Option<String>,
     /// The role that its events carry.
     pub role: Role,
     /// The transport that its events carry.
@@ -20,10 +22,17 @@ pub struct ScannerBinding {
 }
 
 impl ScannerBinding {
+    /// What operations name it by until its port is open.
+    #[must_use]
+    pub fn info(&self) -> DeviceInfo {
+        crate::serial::device_before_opening(self)
+    }
+
     /// A serial scanner at `path` with the default settings.
     #[must_use]
     pub fn at_path(path: impl Into<PathBuf>) -> Self {
         Self {
+            name: None,
             role: Role::Scanner,
             transport: Transport::Serial,
             port: PortSelector::Path(path.into()),

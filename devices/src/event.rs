@@ -11,6 +11,8 @@ use serde::Serialize;
 pub enum Role {
     /// Reads barcodes.
     Scanner,
+    /// Prints labels.
+    Printer,
 }
 
 /// How the device is connected.
@@ -19,6 +21,8 @@ pub enum Role {
 pub enum Transport {
     /// A serial port: RS-232, USB CDC, or a pseudo-terminal.
     Serial,
+    /// A TCP connection, as to a label printer on port 9100.
+    Tcp,
 }
 
 /// Names a device in operations; serialises to the `device` member of a scan's body (PROTOCOL §9.6).
@@ -55,6 +59,145 @@ pub enum DeviceEventKind {
     State(DeviceState),
     /// Something was discarded or held up, and a person should know.
     Fault(DeviceFault),
+    /// A printer says how it stands, or what became of a job.
+    Printer(PrinterEvent),
+}
+
+/// What a label printer reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrinterEvent {
+    /// How it stands; told once at each change.
+    State(PrinterState),
+    /// It is ready for the job that it was asked for, and its connection is open. No byte of the job has left.
+    Prepared(Job),
+    /// What left of the job's bytes.
+    Written(Job, Written),
+    /// The printer showed by its status that it printed the job.
+    Confirmed(Job),
+    /// Whether the job was printed cannot be known from the printer any more.
+    Doubtful(Job, JobDoubt),
+}
+
+/// Names a print job between station and printer: the 128 bits of its operation's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Job(pub u128);
+
+/// How much of a job's bytes left the station.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// None: it may be tried again.
+    Nothing,
+    /// Some, perhaps all: it must not be sent again by itself.
+    Partial,
+    /// All of them were handed to the connection.
+    All,
+}
+
+/// Why nobody knows whether a job was printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobDoubt {
+    /// The connection broke after the first byte and before the printer showed anything.
+    ConnectionLost,
+    /// The printer gave no answer in time.
+    PrinterSilent,
+}
+
+impl JobDoubt {
+    /// Every doubt.
+    pub const ALL: [Self; 2] = [Self::ConnectionLost, Self::PrinterSilent];
+
+    /// The closed code, as serialised: the cause that is recorded with the job.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "connection_lost",
+            Self::PrinterSilent => "printer_silent",
+        }
+    }
+
+    /// The key of its text in the catalogue, where the codes alone mean the cloud's connection and a printer's state.
+    #[must_use]
+    pub fn text_code(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "job_unknown_connection_lost",
+            Self::PrinterSilent => "job_unknown_printer_silent",
+        }
+    }
+}
+
+/// How a printer stands. Codes are keys of the message catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrinterState {
+    /// Not asked yet.
+    #[serde(rename = "printer_opening")]
+    Opening,
+    /// Ready to print.
+    #[serde(rename = "printer_ready")]
+    Ready,
+    /// Nothing listens at its address.
+    #[serde(rename = "printer_unreachable")]
+    Unreachable,
+    /// It is connected and says nothing: by its manual that is what it does with paper or ribbon out or its head open.
+    #[serde(rename = "printer_silent")]
+    Silent,
+    /// It is out of labels.
+    #[serde(rename = "printer_paper_out")]
+    PaperOut,
+    /// It is out of ribbon.
+    #[serde(rename = "printer_ribbon_out")]
+    RibbonOut,
+    /// Its head is open.
+    #[serde(rename = "printer_head_open")]
+    HeadOpen,
+    /// It is paused.
+    #[serde(rename = "printer_paused")]
+    Paused,
+    /// Its head is too hot or too cold.
+    #[serde(rename = "printer_temperature")]
+    Temperature,
+    /// It takes nothing more for the moment.
+    #[serde(rename = "printer_busy")]
+    Busy,
+    /// Its answers are not those of a label printer that speaks ZPL.
+    #[serde(rename = "printer_not_zpl")]
+    NotZpl,
+}
+
+impl PrinterState {
+    /// Every state.
+    pub const ALL: [Self; 11] = [
+        Self::Opening,
+        Self::Ready,
+        Self::Unreachable,
+        Self::Silent,
+        Self::PaperOut,
+        Self::RibbonOut,
+        Self::HeadOpen,
+        Self::Paused,
+        Self::Temperature,
+        Self::Busy,
+        Self::NotZpl,
+    ];
+
+    /// The closed code, as serialised: the key of its text in the catalogue.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Opening => "printer_opening",
+            Self::Ready => "printer_ready",
+            Self::Unreachable => "printer_unreachable",
+            Self::Silent => "printer_silent",
+            Self::PaperOut => "printer_paper_out",
+            Self::RibbonOut => "printer_ribbon_out",
+            Self::HeadOpen => "printer_head_open",
+            Self::Paused => "printer_paused",
+            Self::Temperature => "printer_temperature",
+            Self::Busy => "printer_busy",
+            Self::NotZpl => "printer_not_zpl",
+        }
+    }
 }
 
 /// The state of a configured device. Each change is reported once, however often opening is retried.
@@ -183,6 +326,16 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_of_printers_are_what_is_serialised() {
+        for state in PrinterState::ALL {
+            assert_eq!(serde_json::to_value(state).expect("a state is JSON"), state.code(), "{state:?}");
+        }
+        for doubt in JobDoubt::ALL {
+            assert_eq!(serde_json::to_value(doubt).expect("a doubt is JSON"), doubt.code(), "{doubt:?}");
+        }
+    }
 
     #[test]
     fn codes_are_what_is_serialised() {

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::binding::{ScannerBinding, Timing};
 use crate::event::{DeviceInfo, DeviceState, EventSink};
 
-mod outbox;
 mod port;
 mod reader;
 
+pub(crate) use port::device_before_opening;
 pub use port::try_port;
 
 /// A running reader. Dropping it stops the thread and waits for it.

@@ -1,15 +1,22 @@
 //! The program `lotgate-sim`, as a person or a script uses it.
 #![cfg(unix)]
-#![allow(clippy::expect_used, clippy::panic, reason = "a failed expectation is a failed test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failed expectation is a failed test"
+)]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use lotgate_devices::binding::{ScannerBinding, Timing};
-use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceFault, DeviceState};
+use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceFault, DeviceState, PrinterState};
+use lotgate_devices::printer::{PrinterBinding, PrinterTiming, try_printer};
 use lotgate_devices::serial::SerialScanner;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -152,4 +159,100 @@ fn a_socket_or_link_of_a_killed_simulator_is_taken_over_and_a_live_one_is_not() 
     wait_for_answer();
     third.kill().expect("SIGKILL");
     third.wait().expect("it is gone");
+}
+
+/// A running simulated printer.
+struct SimulatedPrinter {
+    folder: tempfile::TempDir,
+    program: Child,
+    input: ChildStdin,
+    binding: PrinterBinding,
+}
+
+impl SimulatedPrinter {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut program = simulator()
+            .args(["printer", "--listen", "127.0.0.1:0", "--out"])
+            .arg(folder.path().join("labels"))
+            .arg("--control")
+            .arg(folder.path().join("control"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the simulator starts");
+        let input = program.stdin.take().expect("its standard input");
+        let mut output = BufReader::new(program.stdout.take().expect("its standard output"));
+        let mut address = String::new();
+        output.read_line(&mut address).expect("it says where it listens");
+        let binding = PrinterBinding::at_address(address.trim()).expect("an address");
+        Self { folder, program, input, binding }
+    }
+
+    fn tell(&self, line: &str) -> Output {
+        let control = self.folder.path().join("control");
+        simulator().args(["tell", "--to"]).arg(control).arg(line).output().expect("the program runs")
+    }
+
+    fn state(&self) -> PrinterState {
+        try_printer(&self.binding, &PrinterTiming::default())
+    }
+
+    fn print(&self, zpl: &[u8]) {
+        let mut stream = TcpStream::connect(self.binding.address()).expect("the printer listens");
+        stream.write_all(zpl).expect("it reads");
+    }
+
+    fn label(&self, name: &str) -> Vec<u8> {
+        let file = self.folder.path().join("labels").join(name);
+        let started = Instant::now();
+        while !file.exists() {
+            assert!(started.elapsed() < DEADLINE, "{} appears", file.display());
+            std::thread::yield_now();
+        }
+        std::fs::read(file).expect("the label")
+    }
+}
+
+impl Drop for SimulatedPrinter {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// Width and height of a PNG picture, from its header.
+fn size(png: &[u8]) -> (u32, u32) {
+    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().expect("four bytes"));
+    assert_eq!(&png[1..4], b"PNG");
+    (number(16), number(20))
+}
+
+#[test]
+fn each_label_lies_in_the_folder_as_it_was_sent_and_as_a_picture_of_its_size() {
+    let printer = SimulatedPrinter::start();
+    let one = b"^XA^PW480^LL320^FO30,30^BXN,6,200,,,,_,1^FD_1010401234567890110LOT42^FS^XZ";
+    printer.print(&[one.as_slice(), b"^XA^FDtwo^FS^XZ"].concat());
+    assert_eq!(printer.label("label-001.zpl"), one);
+    assert_eq!(size(&printer.label("label-001.png")), (480, 320), "60 by 40 mm at 8 dots a millimetre");
+    assert_eq!(printer.label("label-002.zpl"), b"^XA^FDtwo^FS^XZ");
+}
+
+#[test]
+fn a_printer_fails_as_it_is_told_from_its_terminal_and_from_another() {
+    let mut printer = SimulatedPrinter::start();
+    assert_eq!(printer.state(), PrinterState::Ready);
+    assert!(printer.tell("says_paper_out").status.success());
+    assert_eq!(printer.state(), PrinterState::PaperOut);
+    let refused = printer.tell("jam");
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("no such fault"));
+    writeln!(printer.input, "paused").expect("it reads");
+    let started = Instant::now();
+    while printer.state() != PrinterState::Paused {
+        assert!(started.elapsed() < DEADLINE, "it is paused");
+    }
+    printer.print(b"^XA^FDheld^FS^XZ");
+    assert!(printer.tell("ok").status.success());
+    assert_eq!(printer.label("label-001.zpl"), b"^XA^FDheld^FS^XZ", "what it held comes out");
 }

@@ -41,6 +41,8 @@ pub const LOG: &str = "log.bin";
 pub const EVIDENCE: &str = "evidence.bin";
 /// Where entries lie.
 pub const ENTRIES: &str = "entries";
+/// Where blobs lie.
+pub const BLOBS: &str = "blobs";
 /// Entries of one file at most.
 pub const ENTRIES_A_FILE: u64 = 100_000;
 
@@ -112,6 +114,12 @@ pub fn entries_path(station: StationId, n: u64, branch: u64, first: u64) -> Stri
     } else {
         format!("{ENTRIES}/{station}/{n}.{branch}-{first}.bin")
     }
+}
+
+/// The file of a blob.
+#[must_use]
+pub fn blob_path(sha256: Hash) -> String {
+    format!("{BLOBS}/{sha256}")
 }
 
 /// What stands at an index of the log.

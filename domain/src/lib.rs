@@ -3,7 +3,7 @@
 //! The flow: scan bytes become a [`barcode`] reading ([`gs1`] checks it), the reading becomes a [`lot`]
 //! decision against [`mod@reference`] data, the decision becomes an [`operation`], written once in
 //! [`canonical`] form, framed and hashed as an [`entry`], linked into a [`chain`] and signed
-//! ([`signature`]). The cloud answers with signed statements ([`statement`], [`certificate`]) over the
+//! ([`signature`]). A [`label`] is compiled to the bytes of its printer. The cloud answers with signed statements ([`statement`], [`certificate`]) over the
 //! wire types of [`protocol`], and decides by the rules of [`ledger`].
 //!
 //! # Invariants
@@ -19,6 +19,7 @@
 //! - One rule decides every Ed25519 signature, [`signature::verify`]; a [`signature::PreparedKey`] decides by the same
 //!   one (`tests/signature_vectors.rs`).
 //! - A proof that is not exactly the proof of what is claimed is refused (`tests/merkle_vectors.rs`).
+//! - Nothing in a value can act as a command of the printer ([`label`]; `tests/label_rules.rs`).
 //! - No outside bytes can panic (`tests/gs1_properties.rs`, `tests/bytes_properties.rs`, the fuzz targets).
 
 pub mod barcode;
@@ -30,6 +31,7 @@ pub mod epoch;
 pub mod export;
 pub mod gs1;
 pub mod ids;
+pub mod label;
 pub mod ledger;
 pub mod lot;
 pub mod merkle;

@@ -28,6 +28,9 @@ pub enum LotStatus {
 pub struct Item {
     /// Its code at the site.
     pub item: String,
+    /// What people call it; its code where there is no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// GTIN-14, where it has one.
     #[serde(default)]
     pub gtin: Option<String>,
@@ -241,6 +244,17 @@ impl Snapshot {
     #[must_use]
     pub fn item_by_gtin(&self, gtin: &str) -> Option<&Item> {
         self.by_gtin.get(gtin).and_then(|item| self.items.get(item))
+    }
+
+    /// The item with this code.
+    #[must_use]
+    pub fn item(&self, item: &str) -> Option<&Item> {
+        self.items.get(item)
+    }
+
+    /// Every lot, in the order of the page.
+    pub fn lots(&self) -> impl Iterator<Item = &Lot> {
+        self.lots.iter()
     }
 
     /// How many lots it holds.

@@ -47,6 +47,17 @@ impl Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
+    /// This time as a person at a place with `zone` reads it.
+    #[must_use]
+    pub fn local(self, zone: &jiff::tz::TimeZone) -> LocalTime {
+        let zoned = self.jiff().to_zoned(zone.clone());
+        LocalTime {
+            date: zoned.date(),
+            time: zoned.strftime("%H:%M:%S").to_string(),
+            zone: zoned.strftime("%Z").to_string(),
+        }
+    }
+
     /// The calendar day of this time in UTC.
     #[must_use]
     pub fn utc_date(self) -> jiff::civil::Date {
@@ -58,6 +69,17 @@ impl Timestamp {
     pub fn civil_date(self, zone: &jiff::tz::TimeZone) -> jiff::civil::Date {
         zone.to_datetime(self.jiff()).date()
     }
+}
+
+/// A time on the wall of a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalTime {
+    /// The day.
+    pub date: jiff::civil::Date,
+    /// `HH:MM:SS`.
+    pub time: String,
+    /// Abbreviation of the zone at that time: `CET`.
+    pub zone: String,
 }
 
 /// Looks a zone up by its IANA name in the time-zone data that is part of the program.

@@ -269,7 +269,7 @@ fn a_push_header_of_another_version_count_or_size_is_refused() {
 }
 
 fn page() -> Vec<u8> {
-    let item = Item { item: "API-1".to_owned(), gtin: Some("09506000134352".to_owned()) };
+    let item = Item { item: "API-1".to_owned(), name: None, gtin: Some("09506000134352".to_owned()) };
     let lot = Lot {
         lot: "L1".to_owned(),
         item: "API-1".to_owned(),

@@ -4,7 +4,16 @@
 //! A case in those files is never edited. A new type, or a new version of one, is a new case; this test prints
 //! what to add.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test fails by panicking, and shares its parts with no crate"
+)]
+
+#[path = "parts/labels.rs"]
+mod labels;
 
 use jiff::civil::date;
 use lotgate_domain::certificate::{Certificate, KeyUse, Subject, SubjectType};
@@ -15,7 +24,7 @@ use lotgate_domain::ids::{
 };
 use lotgate_domain::merkle::proof::TreeHead;
 use lotgate_domain::operation::body::{
-    Body, BodyError, ChainPoint, Device, Element, ScanAccepted, ScanRefused, SnapshotLot,
+    Body, BodyError, ChainPoint, Device, Element, JobState, ScanAccepted, ScanRefused, SnapshotLot,
 };
 use lotgate_domain::operation::{
     self, ALG, Actor, At, Clock, Content, Knew, Operation, Program, Reason, ServerTime, State,
@@ -196,6 +205,14 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("scan.refused", operation(refused(true))),
         ("scan.refused, nothing recognised", operation(refused(false))),
         ("scan.repeated", operation(repeated)),
+        ("label.queued", operation(labels::queued(false))),
+        ("label.queued, no member null", full(labels::queued(true))),
+        ("label.state, sending", operation(labels::state(JobState::Sending, None, None))),
+        ("label.state, unknown", operation(labels::state(JobState::Unknown, None, Some("connection_lost")))),
+        (
+            "label.state, confirmed",
+            operation(labels::state(JobState::Confirmed, Some("status_transition"), None)),
+        ),
     ]
 }
 
@@ -511,7 +528,11 @@ fn enrol_case() -> Value {
 }
 
 fn feed_case() -> Value {
-    let item = |item: &str, gtin: Option<&str>| Item { item: item.to_owned(), gtin: gtin.map(str::to_owned) };
+    let item = |item: &str, gtin: Option<&str>| Item {
+        item: item.to_owned(),
+        name: None,
+        gtin: gtin.map(str::to_owned),
+    };
     let lot = Lot {
         lot: "LOT-7".to_owned(),
         item: "API-100".to_owned(),

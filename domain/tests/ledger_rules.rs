@@ -12,6 +12,8 @@
 
 #[path = "parts/cloud.rs"]
 mod cloud;
+#[path = "parts/labels.rs"]
+mod labels;
 #[path = "parts/station.rs"]
 mod station;
 
@@ -20,7 +22,7 @@ use lotgate_domain::entry::{self, Frame};
 use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::{Epoch, EpochId, Hash};
 use lotgate_domain::ledger::StationKey;
-use lotgate_domain::operation::body::{Body, ChainPoint};
+use lotgate_domain::operation::body::{Body, ChainPoint, JobState};
 use lotgate_domain::protocol::{After, StopCode, Stopped};
 use lotgate_domain::signature::{Context, KeyPair};
 use lotgate_domain::statement::Verdict;
@@ -465,6 +467,23 @@ fn a_simulated_device_is_flagged_unless_the_station_is_for_training() {
         let flagged = (!training).then(|| "simulated_device".to_owned());
         assert_eq!(cloud.judged()[1].1, flagged, "training: {training}");
     }
+}
+
+#[test]
+fn what_was_printed_is_a_fact_whatever_became_of_its_lot() {
+    let (mut cloud, mut writer) = (Cloud::new(), Writer::new(1));
+    writer.station.training = false;
+    let lot = ("API-100".to_owned(), "LOT-7/ü".to_owned());
+    cloud.store.blocked.insert(writer.station.site, [(lot, 6)].into());
+    let mut entries = writer.enrolled_with_scans(0);
+    let confirmed = labels::state(JobState::Confirmed, Some("status_transition"), None);
+    for body in [labels::queued(false), confirmed, labels::queued(true)] {
+        entries.push(writer.write(body));
+    }
+    cloud.push_all(&writer.station, writer.epoch, &entries);
+    let codes: Vec<_> = cloud.judged().into_iter().map(|(_, code)| code).collect();
+    let simulated = Some("simulated_device".to_owned());
+    assert_eq!(codes, [None, None, None, simulated], "the copy's printer is a simulated one");
 }
 
 /// Pushes `entries` in pieces that `cuts` and `rewinds` choose; a rewind is what a lost reply leads to.

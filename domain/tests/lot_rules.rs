@@ -24,7 +24,11 @@ fn lot(item: &str, number: &str, status: LotStatus, expiry: Option<Date>, codes:
 }
 
 fn snapshot(zone: &str) -> Snapshot {
-    let item = |item: &str, gtin: Option<&str>| Item { item: item.to_owned(), gtin: gtin.map(str::to_owned) };
+    let item = |item: &str, gtin: Option<&str>| Item {
+        item: item.to_owned(),
+        name: None,
+        gtin: gtin.map(str::to_owned),
+    };
     let good = Some(date(2027, 2, 28));
     let file = ReferenceFile {
         items: vec![item("A", Some(GTIN)), item("B", Some(OTHER_GTIN)), item("C", None)],
@@ -182,7 +186,7 @@ fn a_day_with_a_clock_change_ends_when_it_ends_there() {
         ("Australia/Lord_Howe", date(2026, 10, 4), "2026-10-04T12:59:59.999Z"),
     ] {
         let file = ReferenceFile {
-            items: vec![Item { item: "A".to_owned(), gtin: Some(GTIN.to_owned()) }],
+            items: vec![Item { item: "A".to_owned(), name: None, gtin: Some(GTIN.to_owned()) }],
             lots: vec![lot("A", "L", LotStatus::Released, Some(expiry), &[])],
         };
         let snapshot = Snapshot::read(&render_page(&file, zone).unwrap(), 1, Hash::ZERO).unwrap();

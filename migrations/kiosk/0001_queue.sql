@@ -44,6 +44,22 @@ BEGIN SELECT RAISE(ABORT, 'operation does not follow'); END;
 CREATE TRIGGER operation_no_update BEFORE UPDATE ON operation
 BEGIN SELECT RAISE(ABORT, 'operations are append-only'); END;
 
+-- What a start reads back of the print jobs, without looking at every operation.
+CREATE INDEX operation_label ON operation (position)
+WHERE type IN ('label.queued', 'label.state', 'epoch.opened');
+
+CREATE TABLE blob (
+  -- What operations name by its hash: the bytes of labels. Written in the transaction of the first that names it.
+  sha256 BLOB NOT NULL PRIMARY KEY CHECK (length(sha256) = 32),
+  bytes  BLOB NOT NULL
+) STRICT;
+
+CREATE TRIGGER blob_no_update BEFORE UPDATE ON blob
+BEGIN SELECT RAISE(ABORT, 'blobs are append-only'); END;
+
+CREATE TRIGGER blob_no_delete BEFORE DELETE ON blob
+BEGIN SELECT RAISE(ABORT, 'blobs are append-only'); END;
+
 CREATE TABLE delivery (
   -- How far each epoch has come on its way: queued, sent, settled. Both are prefixes, so one number each.
   -- aside_after: the cloud ended the epoch after this entry; what follows goes to it as evidence only.

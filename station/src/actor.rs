@@ -3,11 +3,18 @@
 //! It decides on each scan at once and hands the operation to the queue; up to [`PIPELINE`] operations wait
 //! for their commit at the same moment. Nobody hears of an operation before its commit returned.
 
+mod printing;
+
+pub use printing::{JobsShown, LabelSource, PrintRequest, Printing};
+
+use crate::print::Input;
 use crate::repeat::Repeats;
 use crate::scan;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
-use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceFault, DeviceInfo, DeviceState};
+use lotgate_devices::event::{
+    DeviceEvent, DeviceEventKind, DeviceFault, DeviceInfo, DeviceState, PrinterEvent,
+};
 use lotgate_domain::barcode::SitePatterns;
 use lotgate_domain::ids::OperationId;
 use lotgate_domain::operation::body::Body;
@@ -19,7 +26,7 @@ use lotgate_sync::secure::Random;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// How many operations may wait for their commit before the station stops listening to its devices.
@@ -34,12 +41,18 @@ pub enum Report {
         appended: Appended,
         /// Why the scan was refused, if it is a refused scan.
         refusal: Option<&'static str>,
+        /// What was scanned, if it is a scan.
+        scanned: Option<Box<Scanned>>,
     },
     /// The same refused scan again: answered from the operation that is durable already.
     Repeated {
         /// That operation.
         of: OperationId,
     },
+    /// The print jobs, after something about them changed.
+    Jobs(Box<JobsShown>),
+    /// A label could not be made, by the code of the catalogue.
+    NoLabel(&'static str),
     /// An operation is not confirmed: nothing of it was kept, unless the error is an unknown outcome, which
     /// the file decides at the next start.
     NotKept(AppendError),
@@ -47,6 +60,19 @@ pub enum Report {
     Device(DeviceInfo, DeviceState),
     /// A device discarded something or was held up.
     Fault(DeviceInfo, DeviceFault),
+    /// A printer says how it stands, or what became of a job.
+    Printer(DeviceInfo, PrinterEvent),
+}
+
+/// A scan as it was decided on.
+#[derive(Debug, Clone)]
+pub struct Scanned {
+    /// Body of its operation.
+    pub body: Body,
+    /// When its reader saw it.
+    pub seen: Instant,
+    /// It was the label of this print job, which is thereby shown to have been printed.
+    pub label_of: Option<OperationId>,
 }
 
 /// Everything that the actor works with.
@@ -61,6 +87,10 @@ pub struct Station {
     pub random: Arc<dyn Random>,
     /// What the devices say.
     pub devices: mpsc::Receiver<DeviceEvent>,
+    /// The print jobs and their printer.
+    pub printing: Printing,
+    /// What people ask for of labels.
+    pub requests: mpsc::Receiver<PrintRequest>,
     /// Who listens.
     pub reports: mpsc::Sender<Report>,
     /// Turns true when the station is to stop.
@@ -87,8 +117,17 @@ struct Known {
 
 /// What leaves in the order of the scans, each when its commit returned.
 enum Waiting {
-    Appended { refusal: Option<&'static str>, id: OperationId, result: Box<Result<Appended, AppendError>> },
+    Appended { submitted: Box<Submitted>, result: Box<Result<Appended, AppendError>> },
     Repeated { of: OperationId },
+}
+
+/// What is remembered of an operation until its commit returns.
+struct Submitted {
+    id: OperationId,
+    refusal: Option<&'static str>,
+    scanned: Option<Box<Scanned>>,
+    /// The body of an operation about a label.
+    label: Option<Body>,
 }
 
 type Pending = FuturesOrdered<Pin<Box<dyn Future<Output = Waiting> + Send>>>;
@@ -112,15 +151,18 @@ impl Station {
         let mut memory = Memory::default();
         let mut waiting = Pending::new();
         let mut shutdown = self.shutdown.clone();
-        // A station without devices goes on: its queue still has to reach the cloud.
-        let mut devices_left = true;
+        // A station without devices goes on: its queue still has to reach the cloud. So does one without a screen.
+        let (mut devices_left, mut requests_left) = (true, true);
+        let first = self.printing.jobs.start(self.queue.clock().mono_ms);
+        self.act(first, &mut waiting).await;
+        self.tell_jobs().await;
         loop {
-            let closes = self.next_close(&memory);
+            let closes = self.next_wake(&memory);
             tokio::select! {
                 biased;
                 () = told_to_stop(&mut shutdown) => break,
                 Some(done) = waiting.next() => {
-                    if let Some(ended) = self.tell(done, &mut memory).await {
+                    if let Some(ended) = self.tell(done, &mut memory, &mut waiting).await {
                         return ended;
                     }
                 }
@@ -128,8 +170,13 @@ impl Station {
                     Some(event) => self.handle(event, &mut memory, &mut waiting).await,
                     None => devices_left = false,
                 },
+                request = self.requests.recv(), if requests_left && waiting.len() < PIPELINE => match request {
+                    Some(request) => self.requested(request, &mut waiting).await,
+                    None => requests_left = false,
+                },
                 () = tokio::time::sleep(closes.unwrap_or(Duration::MAX)), if closes.is_some() => {
                     let now = self.queue.clock().mono_ms;
+                    self.printed(Input::Tick, &mut waiting).await;
                     let over = |open: &&mut Repeats| open.closes_ms().is_some_and(|at| at <= now);
                     let told: Vec<Body> =
                         memory.repeats.values_mut().filter(over).filter_map(Repeats::close).collect();
@@ -140,20 +187,22 @@ impl Station {
         let told: Vec<Body> = memory.repeats.values_mut().filter_map(Repeats::close).collect();
         self.submit_told(told, &mut waiting);
         while let Some(done) = waiting.next().await {
-            if let Some(ended) = self.tell(done, &mut memory).await {
+            if let Some(ended) = self.tell(done, &mut memory, &mut waiting).await {
                 return ended;
             }
         }
         Ended::Shutdown
     }
 
-    fn next_close(&self, memory: &Memory) -> Option<Duration> {
-        let closes = memory.repeats.values().filter_map(Repeats::closes_ms).min()?;
-        Some(Duration::from_millis(closes.saturating_sub(self.queue.clock().mono_ms)))
+    /// When something is due without anything coming in: a count of repetitions, a look at the print jobs.
+    fn next_wake(&self, memory: &Memory) -> Option<Duration> {
+        let closes = memory.repeats.values().filter_map(Repeats::closes_ms).min();
+        let due = closes.into_iter().chain(self.printing.jobs.next_tick_ms()).min()?;
+        Some(Duration::from_millis(due.saturating_sub(self.queue.clock().mono_ms)))
     }
 
     /// Decides on one device event and submits the operations that come of it, in order.
-    async fn handle(&self, event: DeviceEvent, memory: &mut Memory, waiting: &mut Pending) {
+    async fn handle(&mut self, event: DeviceEvent, memory: &mut Memory, waiting: &mut Pending) {
         let raw = match event.kind {
             DeviceEventKind::Scanned(raw) => raw,
             DeviceEventKind::State(state) => {
@@ -162,6 +211,11 @@ impl Station {
             }
             DeviceEventKind::Fault(fault) => {
                 self.report(Report::Fault(event.device, fault)).await;
+                return;
+            }
+            DeviceEventKind::Printer(told) => {
+                self.report(Report::Printer(event.device, told)).await;
+                self.printed(Input::Printer(told), waiting).await;
                 return;
             }
         };
@@ -179,7 +233,9 @@ impl Station {
         if let Some(told) = window.close() {
             self.submit(told, None, &known, waiting);
         }
-        let id = self.submit(outcome.body, outcome.refusal, &known, waiting);
+        let scanned = Scanned { body: outcome.body.clone(), seen: event.at_mono, label_of: None };
+        let draft = self.draft(outcome.body, &known);
+        let id = self.put(draft, outcome.refusal, Some(Box::new(scanned)), waiting);
         if let (Some(code), Some(id)) = (outcome.refusal, id) {
             window.open(raw, code, id, clock.mono_ms, clock.wall);
         }
@@ -199,8 +255,6 @@ impl Station {
         }
     }
 
-    /// Hands an operation to the queue; returns its id, unless the system gives no random bytes and the queue
-    /// has to say so.
     fn submit(
         &self,
         body: Body,
@@ -208,28 +262,54 @@ impl Station {
         known: &Known,
         waiting: &mut Pending,
     ) -> Option<OperationId> {
+        self.put(self.draft(body, known), refusal, None, waiting)
+    }
+
+    /// The station's own word, with an id, unless the system gives no random bytes and the queue has to say so.
+    fn draft(&self, body: Body, known: &Known) -> Draft {
         let Known { reference, clock, now } = known;
         let mut draft = Draft::by_station(body, reference.as_ref().map(|r| r.mark.knew(clock, *now)));
         let mut random = [0u8; 10];
         let unix_ms = u64::try_from(clock.wall.unix_ms()).unwrap_or(0);
         draft.id = self.random.fill(&mut random).ok().map(|()| OperationId::from_parts(unix_ms, &random));
+        draft
+    }
+
+    /// Hands an operation to the queue; returns its id, if it has one already.
+    fn put(
+        &self,
+        draft: Draft,
+        refusal: Option<&'static str>,
+        scanned: Option<Box<Scanned>>,
+        waiting: &mut Pending,
+    ) -> Option<OperationId> {
         let given = draft.id;
-        let id = given.unwrap_or(OperationId::from_parts(0, &random));
-        let submitted = self.queue.submit(draft);
+        let id = given.unwrap_or(OperationId::from_parts(0, &[0; 10]));
+        let label =
+            matches!(draft.body, Body::LabelQueued(_) | Body::LabelState(_)).then(|| draft.body.clone());
+        let submitted = Box::new(Submitted { id, refusal, scanned, label });
+        let result = self.queue.submit(draft);
         waiting.push_back(Box::pin(async move {
-            Waiting::Appended { refusal, id, result: Box::new(submitted.await) }
+            Waiting::Appended { submitted, result: Box::new(result.await) }
         }));
         given
     }
 
     /// Tells of what came out of the queue. Ends the actor if nothing more can be made durable or heard.
-    async fn tell(&self, done: Waiting, memory: &mut Memory) -> Option<Ended> {
+    async fn tell(&mut self, done: Waiting, memory: &mut Memory, waiting: &mut Pending) -> Option<Ended> {
         let report = match done {
-            Waiting::Appended { refusal, id, result } => {
+            Waiting::Appended { submitted, result } => {
+                let Submitted { id, refusal, mut scanned, label } = *submitted;
                 let error = match *result {
-                    Ok(appended) => return self.say(Report::Committed { appended, refusal }).await,
+                    Ok(appended) => {
+                        self.committed(&appended, label.as_ref(), scanned.as_deref_mut(), waiting).await;
+                        return self.say(Report::Committed { appended, refusal, scanned }).await;
+                    }
                     Err(error) => error,
                 };
+                if let Some(Body::LabelState(state)) = &label {
+                    self.printed(Input::NotKept(state), waiting).await;
+                }
                 memory.repeats.values_mut().for_each(|open| open.forget(id));
                 tracing::error!(code = error.code(), "operation.not_kept");
                 let ended = match &error {

@@ -1,19 +1,20 @@
 //! The program `lotgate`: everything that IT and tests need, without a window (DESIGN §8).
 
-mod agent;
+pub(crate) mod agent;
 mod config_show;
 mod decode;
 mod doctor;
-mod enrol;
+pub(crate) mod enrol;
 mod export;
 #[cfg(unix)]
 mod owner;
 mod recover;
 mod retire;
 mod rotate;
-mod site;
+pub(crate) mod site;
 mod status;
-mod sync;
+pub(crate) mod sync;
+pub(crate) mod upkeep;
 mod verify;
 mod version;
 
@@ -68,8 +69,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(exit: Exit, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, code: &'static str, detail: impl Into<String>) -> Self {
         Self { exit: exit as u8, code, detail: detail.into(), config: None }
+    }
+
+    /// A part of the program ended without having done its work.
+    pub(crate) fn stopped(detail: &str) -> Self {
+        Self::new(Exit::Queue, "closed", detail)
     }
 
     fn output(error: &std::io::Error) -> Self {
@@ -276,7 +282,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// A station that was closed does no more work.
-fn refuse_retired(places: &Places) -> Result<(), Failure> {
+pub(crate) fn refuse_retired(places: &Places) -> Result<(), Failure> {
     match Retirement::read(places) {
         Ok(None) => Ok(()),
         Ok(Some(retirement)) => Err(Failure::new(Exit::Retired, retirement.code(), "")),

@@ -16,6 +16,7 @@
 //!                                    # LOTGATE_SECURE_DIR, --secure-dir
 //! [station]
 //! name = "Dispense 1"                # what people call it; used at enrolment; LOTGATE_STATION_NAME
+//! language = "en"                    # "de": what the screen begins in, and the labels; LOTGATE_LANGUAGE
 //!
 //! [keys]
 //! store = "automatic"                # at enrolment: the system's credential if there is one, else the system's own
@@ -28,14 +29,21 @@
 //! lot_prefix = ["LOT:"]              # the site's own lot codes; lots name them whole in `codes`; LOTGATE_LOT_PREFIX,
 //!                                    # with commas between
 //! [[device]]                         # the uppermost source with any names them all
-//! role = "scanner"                   # "printer" and "scale" come in a later version
-//! transport = "serial"               # "hid" and "tcp" come in a later version
+//! role = "scanner"                   # "scale" comes in a later version
+//! transport = "serial"               # "hid" comes in a later version
+//! name = "Hand scanner"              # what people call it; may be left out
 //! path = "/dev/ttyACM0"              # or: usb = { vid = 0x0c2e, pid = 0x0b6a, serial = "1234" }
 //! baud = 9600
 //! data_bits = 8
 //! parity = "none"                    # "odd", "even"
 //! stop_bits = 1
 //! terminator = "cr"                  # "lf", "crlf", "etx"
+//!
+//! [[device]]
+//! role = "printer"                   # a label printer that speaks ZPL; one in this version
+//! transport = "tcp"
+//! name = "Container labels"
+//! address = "10.0.7.20:9100"         # host or host:port; the port is 9100 if none is given
 //! ```
 
 mod device;
@@ -49,10 +57,13 @@ pub use error::{ConfigError, ConfigErrorCode};
 pub use layer::{Layer, Origin};
 pub use sources::{Flags, Sources};
 
+use device::DeviceBinding;
 use layer::{At, Values};
 use lotgate_devices::binding::ScannerBinding;
+use lotgate_devices::printer::PrinterBinding;
 use lotgate_domain::barcode::{SiteMeaning, SitePattern, SitePatterns};
 use lotgate_domain::ids::Hash;
+use lotgate_domain::text::Language;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -106,14 +117,18 @@ pub struct Config {
     pub secure_dir: PathBuf,
     /// `[station] name`.
     pub station_name: String,
+    /// `[station] language`.
+    pub language: Language,
     /// `[keys] store`.
     pub key_store: KeyStore,
     /// `[log] filter`.
     pub log_filter: String,
     /// `[codes]`.
     pub site_codes: SitePatterns,
-    /// `[[device]]` entries that this version drives.
+    /// `[[device]]` entries with role `scanner`.
     pub scanners: Vec<ScannerBinding>,
+    /// `[[device]]` entries with role `printer`: one at most.
+    pub printers: Vec<PrinterBinding>,
     /// Every key, in the order of the file above.
     pub effective: Vec<Effective>,
     /// SHA-256 over the JSON object of all keys and shown values, keys in order, without spaces.
@@ -137,6 +152,7 @@ impl Config {
         let secure_dir = secure.unwrap_or_else(|| built_in(secure_beside(&data_dir.value)));
         let (data_dir, secure_dir) = apart(data_dir, secure_dir)?;
         let name = values.name.unwrap_or_else(|| built_in("Station".to_owned()));
+        let language = values.language.unwrap_or_else(|| built_in(Language::En));
         let proxy = values.proxy.unwrap_or_else(|| built_in(WayOut::default()));
         let key_store = values.key_store.unwrap_or_else(|| built_in(KeyStore::default()));
         let log = values.log.unwrap_or_else(|| built_in("info".to_owned()));
@@ -156,11 +172,19 @@ impl Config {
             row("paths.data", path(&data_dir.value), &data_dir.origin),
             row("paths.secure", path(&secure_dir.value), &secure_dir.origin),
             row("station.name", json!(name.value), &name.origin),
+            row("station.language", json!(shown_language(language.value)), &language.origin),
             row("keys.store", json!(key_store.value.as_str()), &key_store.origin),
             row("log.filter", json!(log.value), &log.origin),
             row("codes.lot_prefix", json!(prefixes.value), &prefixes.origin),
             row("device", devices.value.iter().map(device::shown).collect(), &devices.origin),
         ];
+        let (mut scanners, mut printers) = (Vec::new(), Vec::new());
+        for device in devices.value {
+            match device {
+                DeviceBinding::Scanner(binding) => scanners.push(binding),
+                DeviceBinding::Printer(binding) => printers.push(binding),
+            }
+        }
         let lot = |prefix| SitePattern { prefix, meaning: SiteMeaning::Lot };
         Ok(Self {
             server: values.server.map(|at| at.value),
@@ -169,10 +193,12 @@ impl Config {
             data_dir: data_dir.value,
             secure_dir: secure_dir.value,
             station_name: name.value,
+            language: language.value,
             key_store: key_store.value,
             log_filter: log.value,
             site_codes: SitePatterns(prefixes.value.into_iter().map(lot).collect()),
-            scanners: devices.value,
+            scanners,
+            printers,
             sha256: fingerprint(&effective),
             effective,
         })
@@ -210,6 +236,13 @@ fn shown_proxy(proxy: &WayOut) -> Value {
                 None => json!(url),
             }
         }
+    }
+}
+
+const fn shown_language(language: Language) -> &'static str {
+    match language {
+        Language::En => "en",
+        Language::De => "de",
     }
 }
 

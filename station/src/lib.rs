@@ -2,8 +2,9 @@
 //!
 //! The flow: [`config`] names the devices; each one's events reach the [`actor`]; a scan is decided by
 //! [`scan`] against the newest reference data, identical refusals are counted by [`repeat`]; the operation
-//! goes to the queue of `lotgate-sync`, and only after its commit the actor reports it. [`enrol`] makes a
-//! station of a machine, [`retired`] notes its end. [`cli`] is the program.
+//! goes to the queue of `lotgate-sync`, and only after its commit the actor reports it. A label goes the way of
+//! [`print`](mod@print), its picture is made by [`preview`]. [`enrol`] makes a station of a machine, [`retired`] notes its end.
+//! [`kiosk`] is the station with a screen, [`screen`] what the screen says; [`cli`] is the program without one.
 //!
 //! # Invariants
 //! - No report, reply or output line of an operation leaves before its commit returned
@@ -20,6 +21,11 @@ pub mod actor;
 pub mod cli;
 pub mod config;
 pub mod enrol;
+pub mod kiosk;
+pub mod preview;
+pub mod print;
 pub mod repeat;
 pub mod retired;
+mod run;
 pub mod scan;
+pub mod screen;

@@ -84,14 +84,17 @@ fn snapshot_lot(lot: &Lot) -> SnapshotLot {
     SnapshotLot { status: lot.status, expiry: lot.expiry }
 }
 
-fn body_device(device: &DeviceInfo) -> Device {
+/// The device as the body of an operation names it.
+pub(crate) fn body_device(device: &DeviceInfo) -> Device {
     Device {
         role: match device.role {
             Role::Scanner => "scanner",
+            Role::Printer => "printer",
         }
         .to_owned(),
         transport: match device.transport {
             Transport::Serial => "serial",
+            Transport::Tcp => "tcp",
         }
         .to_owned(),
         id: device.id.clone(),
@@ -123,7 +126,11 @@ mod tests {
             codes: codes.iter().map(|&c| c.to_owned()).collect(),
         };
         let file = ReferenceFile {
-            items: vec![Item { item: "A100".to_owned(), gtin: Some("04012345678901".to_owned()) }],
+            items: vec![Item {
+                item: "A100".to_owned(),
+                name: None,
+                gtin: Some("04012345678901".to_owned()),
+            }],
             lots: vec![
                 lot("L1", LotStatus::Released, &["SITE-1"]),
                 lot("L2", LotStatus::Hold, &[]),

@@ -6,6 +6,7 @@
 mod alarm;
 mod anchor;
 mod audit;
+mod blob;
 mod capacity;
 mod check;
 mod compose;
@@ -14,6 +15,7 @@ mod error;
 mod export;
 mod file;
 mod identity;
+mod labels;
 mod library;
 mod log;
 mod opening;
@@ -29,6 +31,7 @@ mod set_aside;
 mod settle;
 mod signed_time;
 mod standing;
+mod tail;
 mod view;
 mod writer;
 
@@ -40,6 +43,7 @@ pub use error::{
 };
 pub use export::{ExportError, ExportReport};
 pub use identity::{Identity, IdentityError};
+pub use labels::LabelOperation;
 pub use library::{LibraryVersions, library_versions};
 pub use log::{
     Contradiction, Following, LogFault, LogKnown, LogMark, LogStep, OwnHashes, ProvenVerdicts, Restored,
@@ -102,6 +106,8 @@ pub struct Draft {
     pub body: Body,
     /// Whether it finishes a step that is open: then it is still taken when the queue takes no new work.
     pub finishes: bool,
+    /// What the body names by its hash: kept in the same transaction, each once.
+    pub blobs: Vec<Vec<u8>>,
 }
 
 impl Draft {
@@ -117,6 +123,7 @@ impl Draft {
             state: State::default(),
             body,
             finishes: false,
+            blobs: Vec::new(),
         }
     }
 }
@@ -422,6 +429,22 @@ impl Queue {
     /// [`QueueError`].
     pub async fn page(&self) -> Result<Option<StoredPage>, QueueError> {
         self.ask(|reply| Question::Page { reply }).await
+    }
+
+    /// The blob with this hash, if it is here as it was kept.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn blob(&self, sha256: Hash) -> Result<Option<Vec<u8>>, QueueError> {
+        self.ask(|reply| Question::Blob { sha256, reply }).await
+    }
+
+    /// The newest `limit` operations about labels, and openings of epochs between them, the oldest first.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn label_operations(&self, limit: u64) -> Result<Vec<LabelOperation>, QueueError> {
+        self.ask(|reply| Question::Labels { limit, reply }).await
     }
 
     /// Notes that everything of `epoch` through `seq` was handed to the network.

@@ -1,21 +1,41 @@
-//! `./dev run`: a whole plant on this machine, and a live view of scans, queue and rows in the terminal.
+//! `./dev run`: a whole plant on this machine, the kiosk's window, and what happens behind it in the terminal.
 #![allow(clippy::print_stdout, reason = "the view is what this program is for")]
 #![allow(clippy::indexing_slicing, reason = "an absent member of a JSON value reads as null")]
 
-use anyhow::Result;
-use lotgate_tests::plant::{GTIN, Plant, Station, lot_scan, reference_data};
-use serde_json::Value;
-use std::collections::VecDeque;
+use anyhow::{Context as _, Result};
+use lotgate_tests::plant::{Plant, Station};
+use lotgate_tests::programs::{Process, program};
+use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// What the demonstration scans by itself, one a second, until somebody types.
-const ROUND: [&str; 7] = ["L-0001", "L-HELD", "L-0001\x1d21C001", "L-OLD", "L-QUAR", "L-UNKNOWN", "L-REJ"];
+const GTIN: &str = "04012345678901";
 
-const HELP: &str = "type a lot (L-0001, L-HELD, L-QUAR, L-REJ, L-OLD) or a whole scan as a JSON string; \
-                    cut · restore the network; quit";
+/// What the demonstration scans by itself, one every three seconds, until somebody types.
+const ROUND: [&str; 5] = ["MG2409-117", "MG2411-008", "MG2410-022", "X-000", "MG2405-090"];
+
+const HELP: &str = "type a lot (MG2409-117, MG2411-008, …) or a whole scan as a JSON string; \
+                    cut · restore the network; printer paper_out · printer ok · …; quit";
+
+fn reference() -> Value {
+    let lot = |lot: &str, item: &str, status: &str, expiry: &str| json!({"lot": lot, "item": item, "status": status, "expiry": expiry});
+    json!({
+        "items": [
+            {"item": "RM-1042", "name": "Magnesium glycinate", "gtin": GTIN},
+            {"item": "RM-2007", "name": "Zinc citrate", "gtin": "04012345678918"},
+        ],
+        "lots": [
+            lot("MG2409-117", "RM-1042", "released", "2099-09-30"),
+            lot("MG2410-022", "RM-1042", "released", "2099-10-31"),
+            lot("MG2411-008", "RM-1042", "hold", "2099-11-30"),
+            lot("MG2405-090", "RM-1042", "released", "2020-05-31"),
+            lot("ZC2408-003", "RM-2007", "quarantine", "2099-08-31"),
+        ],
+    })
+}
 
 fn main() -> Result<()> {
     let seconds = std::env::args().skip_while(|a| a != "--seconds").nth(1).and_then(|s| s.parse().ok());
@@ -24,42 +44,76 @@ fn main() -> Result<()> {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir)?;
     let dir = dir.canonicalize()?;
-    println!("Making a plant in {}: database, cloud, one station with a simulated scanner …", dir.display());
-    let mut plant = Plant::at("demo", &dir, &reference_data())?;
-    let mut station = plant.station("dispense-1")?;
-    station.start()?;
-    println!("Scanner: {}", dir.join("dispense-1/scanner").display());
-    println!("Station: lotgate --config {}", dir.join("dispense-1/lotgate.toml").display());
-    println!("Cloud:   lotgate-cloud --config {}\n{HELP}\n", dir.join("cloud.toml").display());
+    println!("Making a plant in {}: database, cloud, a station with scanner and printer …", dir.display());
+    let mut plant = Plant::at("demo", &dir, &reference())?;
+    let station = plant.station_with_printer("Booth 3")?;
+    let mut window = Process::start(
+        Command::new(program("lotgate-kiosk")?)
+            .arg("--config")
+            .arg(station.dir.join("lotgate.toml"))
+            .args(["--demo", "--window", "1280x800"]),
+    )?;
+    let pictures = std::env::args().any(|a| a == "--screenshots").then(|| dir.join("screen.png"));
+    println!("Scanner: {}", station.dir.join("scanner").display());
+    println!("Printer: its labels are {}", labels(&station).display());
+    if let Some(picture) = &pictures {
+        println!("Window:  no display here; its picture, new every few seconds: {}", picture.display());
+    }
+    println!("{HELP}\n");
 
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let typed = typed_lines();
     let mut round = ROUND.iter().cycle();
-    let mut by_itself = true;
-    let mut view = View::new(&station, terminal)?;
-    while end.is_none_or(|end| Instant::now() < end) {
+    let mut view = View { id: station.id()?, shown: String::new(), pictures };
+    let (mut by_itself, mut turn) = (!std::io::stdin().is_terminal(), 0_u32);
+    while end.is_none_or(|end| Instant::now() < end) && window.is_running() {
         match typed.recv_timeout(Duration::from_secs(1)) {
             Ok(line) => match line.trim() {
                 "quit" | "q" => break,
                 "cut" => plant.network.cut(),
                 "restore" => plant.network.restore()?,
                 "" => {}
-                text => {
-                    by_itself = false;
-                    let whole = serde_json::from_str::<String>(text).map(String::into_bytes);
-                    station.scanner.scan(&whole.unwrap_or_else(|_| lot_scan(text)))?;
-                }
+                text => match text.strip_prefix("printer ") {
+                    Some(fault) => match (fault.parse(), &station.printer) {
+                        (Ok(fault), Some(printer)) => printer.set(fault),
+                        _ => println!("No such state of a printer: {fault}"),
+                    },
+                    None => {
+                        by_itself = false;
+                        let whole = serde_json::from_str::<String>(text).map(String::into_bytes);
+                        station.scanner.scan(&whole.unwrap_or_else(|_| scan_of(text)))?;
+                    }
+                },
             },
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::park_timeout(Duration::from_secs(1)),
         }
-        if by_itself && let Some(lot) = round.next() {
-            station.scanner.scan(&lot_scan(lot))?;
+        turn = turn.wrapping_add(1);
+        if by_itself
+            && turn.is_multiple_of(3)
+            && let Some(lot) = round.next()
+        {
+            station.scanner.scan(&scan_of(lot))?;
         }
-        view.show(&plant, &mut station)?;
+        view.show(&plant, &station)?;
     }
-    station.stop()?;
+    let (code, _, said) = window.stop()?;
+    println!("The window ended with exit code {code:?}.");
+    if code != Some(0) {
+        println!("{said}");
+    }
     plant.stop_cloud()
+}
+
+fn labels(station: &Station) -> PathBuf {
+    station.dir.join("labels")
+}
+
+fn scan_of(lot: &str) -> Vec<u8> {
+    match lot {
+        "X-000" => b"]d0X-000".to_vec(),
+        lot if lot.starts_with("ZC") => format!("]d2010401234567891810{lot}").into_bytes(),
+        lot => format!("]d201{GTIN}10{lot}").into_bytes(),
+    }
 }
 
 fn typed_lines() -> Receiver<String> {
@@ -76,79 +130,42 @@ fn typed_lines() -> Receiver<String> {
 
 struct View {
     id: String,
-    terminal: bool,
-    last: VecDeque<String>,
-    shown: usize,
+    shown: String,
+    pictures: Option<PathBuf>,
 }
 
 impl View {
-    fn new(station: &Station, terminal: bool) -> Result<Self> {
-        Ok(Self { id: station.id()?, terminal, last: VecDeque::new(), shown: 0 })
-    }
-
-    fn show(&mut self, plant: &Plant, station: &mut Station) -> Result<()> {
-        station.collect()?;
-        for line in station.confirmed.iter().skip(self.shown) {
-            self.last.push_back(one_line(line));
-        }
-        self.shown = station.confirmed.len();
-        while self.last.len() > 8 {
-            self.last.pop_front();
-        }
+    /// One line for each change: queue, rows of the cloud, labels.
+    fn show(&mut self, plant: &Plant, station: &Station) -> Result<()> {
         let status = station.status()?;
         let queue = &status["queue"];
         let sql = "SELECT (SELECT count(*) FROM entry WHERE station_id::text = $1), \
-                   (SELECT count(*) FROM scan WHERE station_id::text = $1 AND accepted)";
-        let counts = plant.rows(sql, &[&self.id])?;
-        let (held, accepted): (i64, i64) = counts.first().map_or((0, 0), |row| (row.get(0), row.get(1)));
-        let sql = "SELECT index, coalesce(lot, '-'), coalesce(code, 'accepted') FROM scan \
-                   WHERE station_id::text = $1 ORDER BY index DESC LIMIT $2";
-        let newest: i64 = if self.terminal { 8 } else { 1 };
-        let rows: Vec<String> = plant
-            .rows(sql, &[&self.id, &newest])?
-            .iter()
-            .rev()
-            .map(|row| {
-                format!(
-                    "leaf {:>4}  {:<12} {}",
-                    row.get::<_, i64>(0),
-                    row.get::<_, &str>(1),
-                    row.get::<_, &str>(2)
-                )
-            })
-            .collect();
-        let summary = format!(
-            "queue: head {} · {} waiting · settled through {}   cloud: {held} rows, {accepted} scans accepted",
-            queue["head"]["seq"], queue["queued"], queue["settled_through"]["seq"],
+                   (SELECT count(*) FROM scan WHERE station_id::text = $1 AND accepted), \
+                   coalesce((SELECT coalesce(lot, '-') || ' ' || coalesce(code, 'accepted') FROM scan \
+                   WHERE station_id::text = $1 ORDER BY index DESC LIMIT 1), 'none')";
+        let rows = plant.rows(sql, &[&self.id])?;
+        let row = rows.first().context("no counts")?;
+        let (held, accepted, newest): (i64, i64, String) = (row.get(0), row.get(1), row.get(2));
+        let labels = std::fs::read_dir(labels(station)).map_or(0, |entries| {
+            entries.flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "png")).count()
+        });
+        let line = format!(
+            "queue: {} operations, {} waiting · cloud: {held} rows, {accepted} scans accepted, newest {newest} · labels: {labels}",
+            queue["head"]["seq"], queue["queued"],
         );
-        let mut out = std::io::stdout().lock();
-        if self.terminal {
-            write!(out, "\x1b[2J\x1b[H")?;
-            writeln!(
-                out,
-                "Lotgate · dispense-1 (training) · GTIN {GTIN}\n\nscans, each durable before it stands here"
-            )?;
-            for line in &self.last {
-                writeln!(out, "  {line}")?;
-            }
-            writeln!(out, "\n{summary}\n\nrows in Postgres")?;
-            for row in &rows {
-                writeln!(out, "  {row}")?;
-            }
-            write!(out, "\n{HELP}\n> ")?;
-        } else {
-            for line in self.last.drain(..) {
-                writeln!(out, "  {line}")?;
-            }
-            writeln!(out, "{summary}   newest row: {}", rows.join(""))?;
+        if line != self.shown {
+            println!("{line}");
+            std::io::stdout().flush()?;
+            self.shown = line;
         }
-        Ok(out.flush()?)
+        if let Some(picture) = &self.pictures {
+            // Whole or not at all, for whoever looks at it meanwhile.
+            let new = picture.with_extension("new.png");
+            let taken = Command::new("import").args(["-window", "root"]).arg(&new).status();
+            if taken.is_ok_and(|status| status.success()) {
+                std::fs::rename(&new, picture)?;
+            }
+        }
+        Ok(())
     }
-}
-
-fn one_line(line: &Value) -> String {
-    let raw = line["raw_hex"].as_str().and_then(|hex| hex::decode(hex).ok()).unwrap_or_default();
-    let read = String::from_utf8_lossy(&raw).replace('\x1d', "<GS>");
-    let hash = line["hash"].as_str().and_then(|hash| hash.get(..12)).unwrap_or_default();
-    format!("{:>5}  {:<14} {hash}…  {read}", line["seq"], line["type"].as_str().unwrap_or_default())
 }

@@ -8,6 +8,7 @@ from strict_json import LARGEST
 ANY_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 UUID_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 HEX = re.compile(r"([0-9a-f]{2})*")
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
@@ -90,6 +91,16 @@ def time(value):
     return True
 
 
+def day(value):
+    if not text(value) or DAY.fullmatch(value) is None:
+        return False
+    try:
+        datetime.date.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
 def one_of(*values):
     return lambda value: type(value) in (str, int) and value in values
 
@@ -116,6 +127,19 @@ OPERATION = {
     "state": {"before": OrNull(HASH), "after": OrNull(HASH)},
     "program": {"version": text, "build": text, "config_sha256": HASH},
     "body": BODY,
+}
+# Bodies about labels (§9.6).
+LABELS = {
+    "label.queued": {
+        "type": text, "printer": {"role": one_of("printer"), "transport": text, "id": text, "simulated": boolean},
+        "template": text, "language": text, "scan": uuid_7, "item": text, "lot": text,
+        "snapshot_lot": {"status": one_of("released", "quarantine", "hold", "rejected"), "expiry": OrNull(day)},
+        "serial": text, "copy": positive, "of": OrNull(uuid_7), "elements": ListOf({"ai": text, "value": text}),
+        "sha256": HASH, "bytes": count},
+    "label.state": {
+        "type": text, "job": uuid_7,
+        "state": one_of("sending", "sent", "confirmed", "unknown", "resolved_printed", "resolved_not_printed", "cancelled"),
+        "evidence": OrNull(text), "cause": OrNull(text)},
 }
 EPOCH_OPENED = Open(reason=text, last=OrNull(PLACE), anchor=OrNull(PLACE))
 

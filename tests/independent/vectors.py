@@ -8,6 +8,7 @@ import os
 
 import ed25519
 import frames
+import shapes
 import statements
 from merkle import leaf_hash
 from strict_json import Unreadable
@@ -45,6 +46,10 @@ def framed(case, context, read):
 
 def operation(case):
     framed(case, "lotgate/op/v1", frames.read_operation)
+    body = frames.read_operation(frames.split(bytes.fromhex(case["entry"]))[0])["body"]
+    if body["type"] in shapes.LABELS:
+        wrong = shapes.problem(shapes.LABELS[body["type"]], body)
+        must(not wrong, f"the body is not as specified: {wrong}")
 
 
 def statement(case):

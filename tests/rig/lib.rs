@@ -11,8 +11,10 @@
 pub mod care;
 pub mod cloud;
 pub mod courier;
+pub mod display;
 pub mod network;
 pub mod plant;
 pub mod postgres;
 pub mod programs;
+pub mod scenes;
 pub mod station_keys;

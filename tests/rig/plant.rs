@@ -4,6 +4,7 @@ use crate::network::Network;
 use crate::postgres::TestDatabase;
 use crate::programs::{PATIENCE, Process, program, run, run_json, wait_for, write};
 use anyhow::{Context as _, Result, ensure};
+use lotgate_devices::sim::printer::SimPrinter;
 use lotgate_devices::sim::scanner::SimScanner;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -13,6 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
+
+/// How long a simulated printer needs for a label.
+const LABEL_TIME: Duration = Duration::from_millis(100);
 
 /// A GTIN whose item is in [`reference_data`].
 pub const GTIN: &str = "04012345678901";
@@ -188,6 +192,22 @@ impl Plant {
         Ok(station)
     }
 
+    /// An enrolled training station with a simulated scanner and a simulated printer, whose labels lie in
+    /// `labels` of the station's directory.
+    pub fn station_with_printer(&self, name: &str) -> Result<Station> {
+        let mut station = self.station(name)?;
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let printer = SimPrinter::new(listen, Some(&station.dir.join("labels")), LABEL_TIME)?;
+        let file = station.dir.join("lotgate.toml");
+        let device = format!(
+            "[[device]]\nrole = \"printer\"\ntransport = \"tcp\"\nname = \"Container labels\"\naddress = \"{}\"\n",
+            printer.address()
+        );
+        write(&file, &(std::fs::read_to_string(&file)? + &device))?;
+        station.printer = Some(Arc::new(printer));
+        Ok(station)
+    }
+
     /// A machine with a configuration and a simulated scanner, not enrolled.
     pub fn machine(&self, name: &str) -> Result<Station> {
         let dir = self.dir.join(name);
@@ -201,7 +221,8 @@ impl Plant {
             link.display(),
         );
         write(&dir.join("lotgate.toml"), &config)?;
-        Ok(Station { scanner: Arc::new(SimScanner::new(&link)?), dir, agent: None, confirmed: Vec::new() })
+        let scanner = Arc::new(SimScanner::new(&link)?);
+        Ok(Station { scanner, printer: None, dir, agent: None, confirmed: Vec::new() })
     }
 
     /// Rows of a query as superuser, who sees every tenant.
@@ -243,6 +264,8 @@ pub struct Station {
     pub dir: PathBuf,
     /// Its scanner.
     pub scanner: Arc<SimScanner>,
+    /// Its printer, if it has one.
+    pub printer: Option<Arc<SimPrinter>>,
     agent: Option<Process>,
     /// Every operation that the agent printed, in order, over all its lives.
     pub confirmed: Vec<Value>,

@@ -176,9 +176,6 @@ impl Cloud {
     fn rotate(&mut self, id: StationId, signed_by: PublicKey, request: &RotateRequest, now: u64) -> Outcome {
         let station =
             self.store.stations.get(&id).cloned().ok_or_else(|| rejected(ProblemCode::UnknownKey))?;
-        if station.closed.is_some() {
-            return Err(rejected(ProblemCode::Revoked));
-        }
         let proven = |present: &PublicKey| {
             let message = RotateRequest::proof_message(present, &request.public_key, &request.hpke_key);
             signature::verify(&request.public_key, Context::Enrol, &message, &request.proof)
@@ -187,6 +184,8 @@ impl Cloud {
         if station.key == request.public_key {
             let before = station.former.first().ok_or_else(|| rejected(ProblemCode::BadRequest))?;
             proven(&before.key)?;
+        } else if station.closed.is_some() {
+            return Err(rejected(ProblemCode::Revoked));
         } else {
             if signed_by != station.key {
                 return Err(rejected(ProblemCode::UnknownKey));
@@ -265,7 +264,7 @@ impl Cloud {
             expiry: None,
             codes: Vec::new(),
         };
-        let items = vec![Item { item: ITEM.to_owned(), gtin: None }];
+        let items = vec![Item { item: ITEM.to_owned(), name: None, gtin: None }];
         let file = ReferenceFile { items, lots: LOTS.iter().map(lot).collect() };
         let page = render_page(&file, &self.tenant.site.zone).unwrap();
         let before = self.pages.last().map_or_else(|| feed_start(self.tenant.site.id), |(_, hash)| *hash);

@@ -4,7 +4,9 @@ use lotgate_domain::chain::Head;
 use lotgate_domain::entry;
 use lotgate_domain::ids::{Epoch, EpochId, Hash, OperationId, StationId};
 use lotgate_domain::operation::Program;
-use lotgate_domain::operation::body::{Body, ChainPoint, Device, ScanAccepted, ScanRefused, SnapshotLot};
+use lotgate_domain::operation::body::{
+    Body, ChainPoint, Device, JobState, LabelQueued, LabelState, ScanAccepted, ScanRefused, SnapshotLot,
+};
 use lotgate_domain::reference::LotStatus;
 use lotgate_sync::engine::failure::Failure;
 use lotgate_sync::engine::retry::Bounds;
@@ -257,6 +259,9 @@ impl Machine {
         let known = life.desk.reference().borrow().as_ref().map(|reference| reference.mark);
         let knew = known.map(|mark| mark.knew(&life.queue.clock(), life.queue.effective_now()));
         let mut draft = Draft::by_station(body(lot, accepted && knew.is_some(), raw), knew);
+        if let Body::LabelQueued(_) = &draft.body {
+            draft.blobs = vec![label_bytes(raw)];
+        }
         draft.id = reuse;
         let answer = block_on(life.queue.append(draft));
         if let Ok(appended) = &answer {
@@ -267,7 +272,45 @@ impl Machine {
     }
 }
 
-fn body(lot: &str, accepted: bool, raw: u64) -> Body {
+fn label_bytes(number: u64) -> Vec<u8> {
+    format!("^XA^FD{number}^FS^XZ").into_bytes()
+}
+
+/// Of three numbers one is a label, and one what became of a label.
+fn label(lot: &str, number: u64) -> Option<Body> {
+    let id = |number: u64| OperationId::from_parts(number % (1 << 40), &[9; 10]);
+    let bytes = label_bytes(number);
+    let printer = Device {
+        role: "printer".to_owned(),
+        transport: "tcp".to_owned(),
+        id: "tcp:10.1.4.20:9100".to_owned(),
+        simulated: false,
+    };
+    match number % 3 {
+        0 => Some(Body::LabelQueued(LabelQueued {
+            printer,
+            template: "container/1".to_owned(),
+            language: "en".to_owned(),
+            scan: id(number),
+            item: ITEM.to_owned(),
+            lot: lot.to_owned(),
+            snapshot_lot: SnapshotLot { status: LotStatus::Released, expiry: None },
+            serial: format!("{number:013}"),
+            copy: 1,
+            of: None,
+            elements: Vec::new(),
+            sha256: Hash::of(&bytes),
+            bytes: u64::try_from(bytes.len()).unwrap(),
+        })),
+        1 => {
+            let (state, evidence) = (JobState::Confirmed, Some("status_transition".to_owned()));
+            Some(Body::LabelState(LabelState { job: id(number), state, evidence, cause: None }))
+        }
+        _ => None,
+    }
+}
+
+fn body(lot: &str, accepted: bool, number: u64) -> Body {
     let device = Device {
         role: "scanner".to_owned(),
         transport: "serial".to_owned(),
@@ -275,7 +318,7 @@ fn body(lot: &str, accepted: bool, raw: u64) -> Body {
         simulated: false,
     };
     let (aim, symbology, kind) = (Some("]C1".to_owned()), "code_128".to_owned(), "gs1".to_owned());
-    let raw = hex::encode(format!("]C1{raw}"));
+    let raw = hex::encode(format!("]C1{number}"));
     if accepted {
         return Body::ScanAccepted(ScanAccepted {
             device,
@@ -288,6 +331,9 @@ fn body(lot: &str, accepted: bool, raw: u64) -> Body {
             lot: lot.to_owned(),
             snapshot_lot: SnapshotLot { status: LotStatus::Released, expiry: None },
         });
+    }
+    if let Some(body) = label(lot, number) {
+        return body;
     }
     Body::ScanRefused(ScanRefused {
         device,

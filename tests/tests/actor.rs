@@ -5,7 +5,9 @@ use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceInfo, Role, Tra
 use lotgate_domain::barcode::SitePatterns;
 use lotgate_domain::ids::{BootId, Hash};
 use lotgate_domain::operation::Program;
-use lotgate_station::actor::{Ended, Report, Station};
+use lotgate_domain::text::Language;
+use lotgate_station::actor::{Ended, LabelSource, Printing, Report, Station};
+use lotgate_station::print::Jobs;
 use lotgate_sync::clock::SystemClock;
 use lotgate_sync::queue::{CapacityLimits, Queue, QueueOptions};
 use lotgate_sync::secure::{Places, Secure, SystemRandom};
@@ -59,6 +61,8 @@ fn a_repetition_is_told_after_the_refusal_that_it_repeats() -> Result<()> {
             reference,
             random: Arc::new(SystemRandom),
             devices,
+            printing: no_printer(),
+            requests: mpsc::channel(1).1,
             reports,
             shutdown,
         };
@@ -72,10 +76,10 @@ fn a_repetition_is_told_after_the_refusal_that_it_repeats() -> Result<()> {
         anyhow::Ok(told)
     })?;
     let [
-        Report::Committed { appended: first, refusal: Some("no_reference_data") },
+        Report::Committed { appended: first, refusal: Some("no_reference_data"), .. },
         Report::Repeated { of },
-        Report::Committed { appended: repeated, refusal: None },
-        Report::Committed { appended: other, refusal: Some("no_reference_data") },
+        Report::Committed { appended: repeated, refusal: None, .. },
+        Report::Committed { appended: other, refusal: Some("no_reference_data"), .. },
     ] = &told[..]
     else {
         panic!("refused, repeated, told of the repetition, refused: {told:?}");
@@ -85,6 +89,11 @@ fn a_repetition_is_told_after_the_refusal_that_it_repeats() -> Result<()> {
     assert_eq!(other.seq, first.seq + 2, "in the order of the scans");
     runtime.block_on(queue.close())?;
     Ok(())
+}
+
+fn no_printer() -> Printing {
+    let source = LabelSource { station: "Booth 3".to_owned(), training: true, language: Language::En };
+    Printing::new(Jobs::fold(None, &[]), None, source)
 }
 
 #[test]
@@ -103,6 +112,8 @@ fn a_full_queue_refuses_each_scan_loudly_and_the_station_goes_on() -> Result<()>
             reference,
             random: Arc::new(SystemRandom),
             devices,
+            printing: no_printer(),
+            requests: mpsc::channel(1).1,
             reports,
             shutdown,
         };

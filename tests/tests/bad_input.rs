@@ -192,7 +192,7 @@ fn a_configuration_error_names_file_line_and_key() -> Result<()> {
         said(&unknown)
     );
     assert!(unknown.stdout.starts_with(b"{\"error\""), "JSON for whom asked for it");
-    let later = with("[[device]]\nrole = \"printer\"\ntransport = \"tcp\"\naddress = \"127.0.0.1:9100\"")?;
+    let later = with("[[device]]\nrole = \"scale\"\ntransport = \"serial\"\npath = \"/dev/ttyS9\"")?;
     assert_refused(&later, 2, "not_in_this_version");
     assert!(said(&later).contains(&format!("lotgate.toml:{}: device.role", lines + 2)), "{}", said(&later));
     assert_refused(&with("baud = \"fast\"")?, 2, "config_malformed");

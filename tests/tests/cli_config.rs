@@ -60,6 +60,7 @@ fn every_key_is_shown_with_its_value_and_where_it_comes_from() -> Result<()> {
         "paths.data",
         "paths.secure",
         "station.name",
+        "station.language",
         "keys.store",
         "log.filter",
         "codes.lot_prefix",

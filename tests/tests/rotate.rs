@@ -7,19 +7,22 @@
     reason = "a test fails by panicking"
 )]
 
+use lotgate_cloud::gate::{self, Caller};
+use lotgate_cloud::retire::Revoke;
 use lotgate_cloud::routes::{Call, ROUTES, Route};
 use lotgate_cloud::session::Session;
 use lotgate_domain::certificate::{Trust, of_station};
 use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::{Hash, PublicKey};
 use lotgate_domain::protocol::CloudApi as _;
+use lotgate_domain::protocol::PushReply;
 use lotgate_domain::protocol::care::{RotateReply, RotateRequest};
 use lotgate_domain::protocol::problem::ProblemCode;
 use lotgate_domain::signature::KeyPair;
-use lotgate_domain::statement::event::KeyRotated;
-use lotgate_domain::statement::{self, VerdictBatch};
-use lotgate_tests::care::{adopt, rotate_request};
-use lotgate_tests::cloud::{Attempt, Plant, Reply};
+use lotgate_domain::statement::event::{Closing, KeyRotated};
+use lotgate_domain::statement::{self, Verdict, VerdictBatch};
+use lotgate_tests::care::{adopt, retire_request, rotate_request};
+use lotgate_tests::cloud::{Attempt, Plant, Reply, compress};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -111,6 +114,70 @@ async fn the_former_key_opens_nothing_any_more_but_what_it_signed_is_taken_from_
     let verdicts =
         statement::read::<VerdictBatch>(&taken.verdicts[0].0, plant.tenant, &trust.statement).unwrap();
     assert_eq!(verdicts.value.exceptions, [], "a planned new key leaves no doubt");
+}
+
+/// Pushes what comes after the first `from`, signed with the key from `seed`.
+async fn push_signed_by(plant: &Plant, seed: [u8; 32], from: usize) -> Reply {
+    let attempt = Attempt {
+        station: plant.moving.id,
+        nonce: Some(plant.nonce(plant.tenant, plant.moving.id)),
+        key_id_of: KeyPair::from_seed(&seed),
+        signed_by: KeyPair::from_seed(&seed),
+        body: Some(compress(&plant.moving.push(from, plant.moving.entries.len()))),
+        ..plant.attempt(route(Call::Push))
+    };
+    plant.send(&attempt.sign()).await
+}
+
+#[tokio::test]
+async fn a_station_that_was_closed_before_its_new_certificate_came_still_gets_it_and_pushes_its_tail() {
+    for (name, closing) in [("rotate_revoked", Closing::Revoked), ("rotate_retired", Closing::Retired)] {
+        let mut plant = Plant::new(name).await;
+        let session = Session::of_station(Arc::clone(&plant.cloud), plant.tenant, plant.moving.id);
+        session.push(plant.moving.push_all()).await.unwrap();
+        let request = rotate_request(&plant.moving, 60, "planned");
+        let lost = read(&ask(&plant, &request, None).await);
+        match closing {
+            Closing::Revoked => {
+                let program = Caller::Program { tenant: plant.tenant };
+                let revoke = Revoke { station: plant.moving.id, reason: "stolen".into() };
+                assert!(gate::pass(&plant.cloud, &program, revoke).await.unwrap().changed);
+            }
+            Closing::Retired => drop(session.retire(retire_request(&plant.moving)).await.unwrap()),
+        }
+        let tail = plant.moving.entries.len();
+        plant.moving.append_scan("A", "L1");
+        plant.moving.append_scan("A", "L2");
+        let former = plant.moving.keys.seed();
+        assert_eq!(push_signed_by(&plant, *former, tail).await.code(), "unknown_key", "{closing:?}");
+
+        // All that says what a station is; the passage itself leaves an audit row.
+        let keys = "SELECT (SELECT count(*) FROM leaf) + (SELECT count(*) FROM station_key)";
+        let before = plant.number(keys).await;
+        assert_eq!(read(&ask(&plant, &request, None).await), lost, "{closing:?}: the former key asks again");
+        assert_eq!(read(&ask(&plant, &request, Some(60)).await), lost, "{closing:?}: the new key asks");
+        let other = rotate_request(&plant.moving, 61, "planned");
+        for signed_by in [None, Some(60)] {
+            let refused = ask(&plant, &other, signed_by).await;
+            assert_eq!(refused.code(), "revoked", "{closing:?}: no other key is certified");
+        }
+        let hpke_key = PublicKey([1; 32]);
+        let forged = RotateRequest { hpke_key, ..request.clone() };
+        assert_eq!(ask(&plant, &forged, None).await.code(), "bad_signature", "{closing:?}: not that request");
+        assert_eq!(plant.number(keys).await, before, "{closing:?}: nothing was certified");
+
+        let (trust, _) = trust(&plant, &lost);
+        adopt(&mut plant.moving, 60, &lost);
+        let pushed = push_signed_by(&plant, [60; 32], tail).await;
+        assert_eq!(pushed.code(), "ok", "{closing:?}");
+        let pushed: PushReply = serde_json::from_slice(&pushed.body).unwrap();
+        assert_eq!((pushed.accepted_through.seq, pushed.stopped), (tail as u64 + 2, None), "{closing:?}");
+        let verdicts = &pushed.verdicts.last().unwrap().0;
+        let verdicts =
+            statement::read::<VerdictBatch>(verdicts, plant.tenant, &trust.statement).unwrap().value;
+        let said: Vec<_> = verdicts.exceptions.iter().map(|found| (found.verdict, &*found.code)).collect();
+        assert_eq!(said, [(Verdict::Quarantined, "station_revoked"); 2], "{closing:?}: kept, not applied");
+    }
 }
 
 #[tokio::test]

@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
-use lotgate_devices::event::{DeviceFault, DeviceState};
-use lotgate_domain::barcode::ErrorCode;
+use lotgate_devices::event::{DeviceFault, DeviceState, PrinterState};
+use lotgate_domain::barcode::{ErrorCode, Kind};
 use lotgate_domain::lot::ScanRefusal;
 use lotgate_domain::protocol::StopCode;
 use lotgate_domain::protocol::problem::ProblemCode;
 use lotgate_domain::statement::VerdictCode;
 use lotgate_domain::text::Language;
+use lotgate_station::print::Doubt;
 use lotgate_sync::queue::QueueAlarm;
 use serde::Serialize;
 
@@ -46,6 +48,8 @@ fn lists() -> Vec<(&'static str, Vec<String>)> {
         ("stop", StopCode::ALL.map(serialised).to_vec()),
         ("device state", owned(&DEVICE_STATES.map(DeviceState::code))),
         ("device fault", owned(&DEVICE_FAULTS.map(DeviceFault::code))),
+        ("printer state", owned(&PrinterState::ALL.map(PrinterState::code))),
+        ("doubt of a print job", owned(&Doubt::ALL.map(Doubt::text))),
         ("command", commands()),
         ("configuration", matched_in("station/src/config/error.rs", "fn as_str(")),
         ("secure directory", matched_in("sync/src/secure.rs", "fn code(")),
@@ -55,8 +59,14 @@ fn lists() -> Vec<(&'static str, Vec<String>)> {
         ("export", matched_in("sync/src/queue/export.rs", "fn code(")),
         ("recovery", matched_in("sync/src/secure/recovery.rs", "fn code(")),
         ("finding of an export", matched_in("verify/src/finding.rs", "fn as_str(")),
+        ("label", matched_in("domain/src/label/error.rs", "fn code(")),
+        ("preview", owned(&["label_no_preview"])),
+        ("label that is not taken", matched_in("station/src/print.rs", "fn code(")),
+        ("doubt of a print job", matched_in("station/src/print/job.rs", "fn text(")),
+        ("word on a label", owned(&lotgate_domain::label::WORDS)),
         ("queue fault", variants_in("sync/src/queue/error.rs", "FaultCode")),
     ];
+    lists.extend([("screen", words_of_the_screen()), ("ui", words_of_the_ui())]);
     let failures = ["FailureClass", "LinkCode", "TlsCode", "ReplyCode", "InconsistencyCode", "QueueCode"]
         .map(|name| ("engine", variants_in("sync/src/engine/failure.rs", name)));
     lists.extend(failures);
@@ -111,7 +121,10 @@ fn snake_case(name: &str) -> String {
 /// What the commands of `lotgate` say of themselves.
 fn commands() -> Vec<String> {
     let mut codes = BTreeSet::from(["not_a_json_string".to_owned()]);
-    for source in sources_under("station/src/cli").into_iter().chain([source("station/src/cli.rs")]) {
+    for source in sources_under("station/src/cli")
+        .into_iter()
+        .chain([source("station/src/cli.rs"), source("station/src/run.rs")])
+    {
         // `Failure::new(Exit::…, "code"`, and `Self::new(` in its conversions.
         let calls =
             source.split("::new(").skip(1).filter_map(|call| call.trim_start().strip_prefix("Exit::"));
@@ -141,7 +154,7 @@ fn sources_under(path: &str) -> Vec<String> {
             false => sources.push(source(&below)),
         }
     }
-    assert!(sources.len() > 1, "{path} has no sources");
+    assert!(!sources.is_empty(), "{path} has no sources");
     sources
 }
 
@@ -165,6 +178,94 @@ fn every_code_has_a_text_in_every_language() {
             .collect();
         assert!(lacking.is_empty(), "{language:?} lacks {lacking:?}");
     }
+}
+
+/// What a word of the screen begins with; anything else that stands between quotes there is no key.
+const SCREEN: [&str; 21] = [
+    "act_",
+    "age_",
+    "answer_",
+    "band_",
+    "check_",
+    "dev_",
+    "echo_",
+    "fact_",
+    "fault_",
+    "job_",
+    "kind_",
+    "label_",
+    "lot_chip_",
+    "lot_expires",
+    "lot_no_expiry",
+    "lots_",
+    "net_",
+    "network_",
+    "offline_",
+    "scan_recorded",
+    "plain",
+];
+
+/// The keys that the station's screen is composed of: those written in its source, and those put together there.
+fn words_of_the_screen() -> Vec<String> {
+    let sources = ["band", "compose", "devices", "label", "scan"]
+        .map(|file| source(&format!("station/src/screen/{file}.rs")));
+    let literals = sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2));
+    let mut keys: BTreeSet<String> = literals
+        .filter(|text| SCREEN.iter().any(|start| text.starts_with(start)))
+        .filter(|text| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'))
+        .filter(|text| !text.ends_with('_'))
+        .map(str::to_owned)
+        .collect();
+    keys.insert("plain".to_owned());
+    keys.extend(Kind::ALL.map(|kind| format!("kind_{}", kind.as_str())));
+    keys.extend(["s", "min", "h", "d"].map(|unit| format!("lots_as_of_{unit}")));
+    keys.extend(DEVICE_STATES.map(|state| format!("dev_state_{}", state.code())));
+    keys.extend(PrinterState::ALL.map(|state| format!("dev_state_{}", state.code())));
+    keys.extend(
+        ["credential", "file", "credential_manager", "secret_service"].map(|kind| format!("dev_keys_{kind}")),
+    );
+    keys.extend(
+        ["printed", "not_printed"].iter().flat_map(|a| [format!("answer_{a}"), format!("answer_{a}_next")]),
+    );
+    let refusals = [
+        "lot_held",
+        "lot_quarantined",
+        "lot_rejected",
+        "lot_expired",
+        "expiry_mismatch",
+        "unknown_lot",
+        "no_reference_data",
+        "ambiguous",
+    ];
+    keys.extend(refusals.map(|code| format!("band_refused_{code}")));
+    keys.extend(["label_needs_gtin", "label_unknown"].map(str::to_owned));
+    keys.into_iter().collect()
+}
+
+/// The keys that the ui alone uses.
+fn words_of_the_ui() -> Vec<String> {
+    let mut keys = BTreeSet::new();
+    let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../ui/src"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            let Ok(source) = std::fs::read_to_string(entry.path()) else { continue };
+            let parts = source.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+            keys.extend(parts.filter(|part| part.starts_with("ui_") && part.len() > 3).map(str::to_owned));
+        }
+    }
+    assert!(keys.len() > 10, "the ui's words are not where they were");
+    keys.into_iter().collect()
+}
+
+/// Words and headings, which are no sentences: those of the screen, of the ui, and of the label.
+fn is_word(code: &str) -> bool {
+    code.starts_with("ui_")
+        || code.starts_with("label_word_")
+        || words_of_the_screen().iter().any(|word| word == code)
 }
 
 #[test]
@@ -191,6 +292,7 @@ fn one_code_of_two_lists_is_meant_only_where_it_means_the_same() {
         "already_enrolled",
         "bad_signature",
         "broken_chain",
+        "closed",
         "cloud_ahead",
         "damaged",
         "disk_io",
@@ -223,7 +325,8 @@ fn a_text_is_one_short_sentence_or_two_and_claims_no_approval() {
         for (code, text) in catalogue(language) {
             let length = text.chars().count();
             assert!(length <= LONGEST, "{language:?} {code}: {length} characters");
-            assert!(text.ends_with('.') && !text.contains("  "), "{language:?} {code}: {text}");
+            assert!(!text.contains("  "), "{language:?} {code}: {text}");
+            assert!(text.ends_with(['.', '!', '?']) || is_word(code), "{language:?} {code}: {text}");
             assert!(!text.to_lowercase().contains(banned), "{language:?} {code}: {text}");
             assert_ne!(text, code, "{language:?}: a code is not a text");
         }

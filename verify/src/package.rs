@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 /// Larger files than any export of ours makes are not read into memory.
 const LARGEST_FILE: u64 = 8 << 30;
 
-/// Where blobs lie, each named by its SHA-256.
-const BLOBS: &str = "blobs/";
-
 /// Why an export cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
@@ -123,8 +120,8 @@ impl Package {
             self.manifest.files.iter().filter(|file| !self.read.borrow().contains(&file.path)).collect();
         for file in unread {
             self.read(&file.path, findings);
-            let named_so = file.path.strip_prefix(BLOBS).is_some_and(|name| name == file.sha256.to_string());
-            if file.path != export::EVIDENCE && !named_so {
+            // What a blob's file is called says what its bytes must hash to, the manifest what they do.
+            if file.path != export::EVIDENCE && file.path != export::blob_path(file.sha256) {
                 let finding = Finding::new(FindingCode::ExportManifest, "a file of no known use");
                 findings.add(finding.in_file(&file.path));
             }

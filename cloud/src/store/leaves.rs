@@ -199,9 +199,11 @@ impl<'a> ScanRow<'a> {
         let (item, lot, code, raw) = match &operation.body {
             Body::ScanAccepted(scan) => (Some(&scan.item), Some(&scan.lot), None, &scan.raw),
             Body::ScanRefused(scan) => (scan.item.as_ref(), scan.lot.as_ref(), Some(&scan.code), &scan.raw),
-            Body::ScanRepeated { .. } | Body::StationEnrolled { .. } | Body::EpochOpened { .. } => {
-                return None;
-            }
+            Body::ScanRepeated { .. }
+            | Body::LabelQueued(_)
+            | Body::LabelState(_)
+            | Body::StationEnrolled { .. }
+            | Body::EpochOpened { .. } => return None,
         };
         Some(Self {
             index: big(*index),

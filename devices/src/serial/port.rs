@@ -19,7 +19,7 @@ pub(super) struct Opened {
     pub(super) device: DeviceInfo,
 }
 
-pub(super) fn device_before_opening(binding: &ScannerBinding) -> DeviceInfo {
+pub(crate) fn device_before_opening(binding: &ScannerBinding) -> DeviceInfo {
     let id = match &binding.port {
         PortSelector::Path(path) => path.to_string_lossy().into_owned(),
         PortSelector::Usb(usb) => usb_id(usb.vid, usb.pid, usb.serial.as_deref()),

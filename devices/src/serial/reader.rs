@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use serialport::SerialPort;
 
 use super::Shared;
-use super::outbox::Outbox;
 use super::port::{self, Opened, Port};
 use crate::binding::{ScannerBinding, Timing};
 use crate::event::{DeviceEventKind, DeviceInfo, DeviceState, EventSink};
 use crate::frame::{Decoded, FrameDecoder};
+use crate::outbox::Outbox;
 
 const READ_BYTES: usize = 4_096;
 /// How often a consumer that had no room is asked again.

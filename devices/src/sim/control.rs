@@ -1,4 +1,4 @@
-//! A simulated scanner that obeys lines, from a terminal or from other programs over a Unix socket.
+//! Simulated devices that obey lines, from a terminal or from other programs over a Unix socket.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -7,10 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::command::{Command, CommandError, parse_command, without_aim_identifier};
+use super::printer::{FaultError, SimPrinter};
 use super::scanner::SimScanner;
 
 /// The answer to a line that was obeyed; any other answer says why it was not.
 const OBEYED: &str = "ok";
+
+/// A simulated device that obeys lines.
+pub trait Obey: Send + Sync + 'static {
+    /// Does what one line says, and returns when it is done.
+    ///
+    /// # Errors
+    /// The line is no command of the device, or the device cannot do it at the moment.
+    fn obey(&self, line: &str) -> Result<(), ObeyError>;
+}
 
 /// A simulated scanner that obeys lines.
 #[derive(Debug)]
@@ -25,6 +35,9 @@ pub enum ObeyError {
     /// It is no command.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// It is no fault of a printer.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// The scanner could not do it.
     #[error("the scanner could not do it")]
     Scanner(#[source] io::Error),
@@ -52,11 +65,14 @@ impl ControlledScanner {
         Self { scanner, aim }
     }
 
-    /// Does what one line says, and returns when it is done.
-    ///
-    /// # Errors
-    /// The line is no [`Command`], or the scanner cannot do it at the moment.
-    pub fn obey(&self, line: &str) -> Result<(), ObeyError> {
+    fn sent<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.aim { bytes } else { without_aim_identifier(bytes) }
+    }
+}
+
+/// Each line is a [`Command`].
+impl Obey for ControlledScanner {
+    fn obey(&self, line: &str) -> Result<(), ObeyError> {
         match parse_command(line)? {
             Command::Scan(bytes) => self.scanner.scan(self.sent(&bytes)),
             Command::Double(bytes) => self.scanner.double_scan(self.sent(&bytes)),
@@ -67,47 +83,51 @@ impl ControlledScanner {
         }
         .map_err(ObeyError::Scanner)
     }
+}
 
-    /// Obeys lines from a socket, each connection on a thread of its own, answering each line with `ok` or the
-    /// reason why not. A socket left behind by a simulator that is gone is replaced.
-    ///
-    /// # Errors
-    /// The socket cannot be made: `AddrInUse` if a simulator answers there or something else is there.
-    pub fn serve(self: &Arc<Self>, socket: &Path) -> io::Result<()> {
-        let listener = bind(socket)?;
-        let scanner = Arc::clone(self);
-        std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-            for stream in listener.incoming() {
-                let scanner = Arc::clone(&scanner);
-                let connection = stream.and_then(|stream| {
-                    std::thread::Builder::new().spawn(move || {
-                        if let Err(error) = scanner.converse(&stream) {
-                            tracing::debug!(%error, "a control connection ended");
-                        }
-                    })
-                });
-                if let Err(error) = connection {
-                    tracing::warn!(%error, "a control connection failed");
-                }
-            }
-        })?;
+/// Each line is a [`Fault`](super::printer::Fault), which stays until the next.
+impl Obey for SimPrinter {
+    fn obey(&self, line: &str) -> Result<(), ObeyError> {
+        self.set(line.parse()?);
         Ok(())
     }
+}
 
-    fn converse(&self, stream: &UnixStream) -> io::Result<()> {
-        let mut answers = stream;
-        for line in BufReader::new(stream).lines() {
-            match self.obey(&line?) {
-                Ok(()) => writeln!(answers, "{OBEYED}")?,
-                Err(error) => writeln!(answers, "{}", reason(&error))?,
+/// Has a device obey lines from a socket, each connection on a thread of its own, answering each line with `ok` or
+/// the reason why not. A socket left behind by a simulator that is gone is replaced.
+///
+/// # Errors
+/// The socket cannot be made: `AddrInUse` if a simulator answers there or something else is there.
+pub fn serve<D: Obey>(device: &Arc<D>, socket: &Path) -> io::Result<()> {
+    let listener = bind(socket)?;
+    let device = Arc::clone(device);
+    std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+        for stream in listener.incoming() {
+            let device = Arc::clone(&device);
+            let connection = stream.and_then(|stream| {
+                std::thread::Builder::new().spawn(move || {
+                    if let Err(error) = converse(&*device, &stream) {
+                        tracing::debug!(%error, "a control connection ended");
+                    }
+                })
+            });
+            if let Err(error) = connection {
+                tracing::warn!(%error, "a control connection failed");
             }
         }
-        Ok(())
-    }
+    })?;
+    Ok(())
+}
 
-    fn sent<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        if self.aim { bytes } else { without_aim_identifier(bytes) }
+fn converse(device: &impl Obey, stream: &UnixStream) -> io::Result<()> {
+    let mut answers = stream;
+    for line in BufReader::new(stream).lines() {
+        match device.obey(&line?) {
+            Ok(()) => writeln!(answers, "{OBEYED}")?,
+            Err(error) => writeln!(answers, "{}", reason(&error))?,
+        }
     }
+    Ok(())
 }
 
 /// An error and its causes in one line.

@@ -134,6 +134,9 @@ fn claimed_lot(operation: &Operation) -> Option<(String, String)> {
         Body::ScanAccepted(scan) => Some((scan.item.clone(), scan.lot.clone())),
         Body::ScanRefused(_)
         | Body::ScanRepeated { .. }
+        // A label says what was printed; its lot was claimed by the scan that it names.
+        | Body::LabelQueued(_)
+        | Body::LabelState(_)
         | Body::StationEnrolled { .. }
         | Body::EpochOpened { .. } => None,
     }
@@ -143,6 +146,10 @@ fn simulated(body: &Body) -> bool {
     match body {
         Body::ScanAccepted(scan) => scan.device.simulated,
         Body::ScanRefused(scan) => scan.device.simulated,
-        Body::ScanRepeated { .. } | Body::StationEnrolled { .. } | Body::EpochOpened { .. } => false,
+        Body::LabelQueued(label) => label.printer.simulated,
+        Body::ScanRepeated { .. }
+        | Body::LabelState(_)
+        | Body::StationEnrolled { .. }
+        | Body::EpochOpened { .. } => false,
     }
 }

@@ -46,6 +46,12 @@ pub enum Body {
         /// Wall clock of the last.
         last_at: Timestamp,
     },
+    /// A label was made and waits for its printer: the print job, named by this operation's id (LBL-3).
+    #[serde(rename = "label.queued")]
+    LabelQueued(LabelQueued),
+    /// The print job came to another state (LBL-4).
+    #[serde(rename = "label.state")]
+    LabelState(LabelState),
 }
 
 /// A point of a chain.
@@ -64,7 +70,7 @@ pub struct ChainPoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
-    /// The configured role: `scanner`.
+    /// The configured role: `scanner`, `printer`.
     pub role: String,
     /// `serial`, `hid`, `tcp`.
     pub transport: String,
@@ -144,6 +150,78 @@ pub struct ScanRefused {
     pub code: String,
 }
 
+/// Body of `label.queued`: one physical label, with everything that stands on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelQueued {
+    /// The printer that it waits for; role `printer`.
+    pub printer: Device,
+    /// Name and version of the typed template.
+    pub template: String,
+    /// Language of its words: `en`, `de`.
+    pub language: String,
+    /// The scan whose lot it names.
+    pub scan: OperationId,
+    /// The item.
+    pub item: String,
+    /// The lot.
+    pub lot: String,
+    /// What was known of the lot.
+    pub snapshot_lot: SnapshotLot,
+    /// Serial of the container, unique: AI 21.
+    pub serial: String,
+    /// 1 for the original, 2 for the first copy, …
+    pub copy: u64,
+    /// The job that this label replaces, for a copy.
+    pub of: Option<OperationId>,
+    /// What the two-dimensional code says.
+    pub elements: Vec<Element>,
+    /// SHA-256 of the bytes for the printer; they are kept as a blob.
+    pub sha256: Hash,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// The states of a print job that are recorded (LBL-4); the job waits until the first of them. What happens between
+/// two of them needs no record: nothing can have been printed by it. A job is never sent by itself after any state but
+/// `label.queued` and [`ResolvedNotPrinted`](Self::ResolvedNotPrinted) with evidence `nothing_written`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Committed before the first byte leaves: from here on something may have been printed.
+    Sending,
+    /// Every byte was handed to the printer's connection.
+    Sent,
+    /// The printer, or a scan of the label, showed that it was printed; the evidence says which.
+    Confirmed,
+    /// Nobody knows whether it was printed: a person is asked.
+    Unknown,
+    /// A person, or a scan of the label, said that it was printed.
+    ResolvedPrinted,
+    /// It was not printed. A person said so (`operator`), and it is over: another label is a copy, a job of its own.
+    /// Or the connection showed that no byte of this attempt left (`nothing_written`): then the same job may be sent
+    /// again, with a new `sending`, up to the number of attempts that the station makes.
+    ResolvedNotPrinted,
+    /// Given up before any byte left: by a person, or, with a cause, by the station.
+    Cancelled,
+}
+
+/// Body of `label.state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelState {
+    /// The print job: id of its `label.queued`.
+    pub job: OperationId,
+    /// Where it stands now.
+    pub state: JobState,
+    /// What shows it, as a closed code: `status_transition`, `verify_scan`, `operator`, `nothing_written`; null where
+    /// the state needs none.
+    pub evidence: Option<String>,
+    /// Why, as a closed code: for `unknown` `connection_lost`, `printer_silent`, `partly_sent`, `station_stopped`,
+    /// `record_incomplete`; for `cancelled` `printer_changed` where it was not a person; else null.
+    pub cause: Option<String>,
+}
+
 /// Why a body is not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyError {
@@ -155,8 +233,15 @@ pub enum BodyError {
 
 impl Body {
     /// The types that this program knows.
-    pub const TYPES: [&str; 5] =
-        ["station.enrolled", "epoch.opened", "scan.accepted", "scan.refused", "scan.repeated"];
+    pub const TYPES: [&str; 7] = [
+        "station.enrolled",
+        "epoch.opened",
+        "scan.accepted",
+        "scan.refused",
+        "scan.repeated",
+        "label.queued",
+        "label.state",
+    ];
 
     /// The type, as written.
     #[must_use]
@@ -167,6 +252,8 @@ impl Body {
             Self::ScanAccepted(_) => "scan.accepted",
             Self::ScanRefused(_) => "scan.refused",
             Self::ScanRepeated { .. } => "scan.repeated",
+            Self::LabelQueued(_) => "label.queued",
+            Self::LabelState(_) => "label.state",
         }
     }
 
@@ -176,7 +263,11 @@ impl Body {
         match self {
             Self::ScanAccepted(scan) => Some(&scan.raw),
             Self::ScanRefused(scan) => Some(&scan.raw),
-            Self::StationEnrolled { .. } | Self::EpochOpened { .. } | Self::ScanRepeated { .. } => None,
+            Self::StationEnrolled { .. }
+            | Self::EpochOpened { .. }
+            | Self::ScanRepeated { .. }
+            | Self::LabelQueued(_)
+            | Self::LabelState(_) => None,
         }
     }
 

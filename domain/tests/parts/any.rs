@@ -7,7 +7,8 @@ use lotgate_domain::ids::{
 };
 use lotgate_domain::merkle::proof::TreeHead;
 use lotgate_domain::operation::body::{
-    Body, ChainPoint, Device, Element, ScanAccepted, ScanRefused, SnapshotLot,
+    Body, ChainPoint, Device, Element, JobState, LabelQueued, LabelState, ScanAccepted, ScanRefused,
+    SnapshotLot,
 };
 use lotgate_domain::operation::{ALG, Actor, At, Clock, Knew, Operation, Program, Reason, ServerTime, State};
 use lotgate_domain::reference::LotStatus;
@@ -78,8 +79,41 @@ fn scanned() -> impl Strategy<Value = (Device, String, Option<String>, String, S
     (device(), raw(), of(text()), text(), text(), elements())
 }
 
+fn queued() -> impl Strategy<Value = LabelQueued> {
+    let of_scan = (id(OperationId::from_parts), text(), text(), snapshot_lot());
+    let itself = (text(), count(), of(id(OperationId::from_parts)), elements(), hash(), count());
+    (device(), text(), text(), of_scan, itself).prop_map(|(printer, template, language, of_scan, itself)| {
+        let (scan, item, lot, snapshot_lot) = of_scan;
+        let (serial, copy, of, elements, sha256, bytes) = itself;
+        LabelQueued {
+            printer,
+            template,
+            language,
+            scan,
+            item,
+            lot,
+            snapshot_lot,
+            serial,
+            copy,
+            of,
+            elements,
+            sha256,
+            bytes,
+        }
+    })
+}
+
+fn state() -> impl Strategy<Value = LabelState> {
+    use JobState::{Cancelled, Confirmed, ResolvedNotPrinted, ResolvedPrinted, Sending, Sent, Unknown};
+    let states = vec![Sending, Sent, Confirmed, Unknown, ResolvedPrinted, ResolvedNotPrinted, Cancelled];
+    (id(OperationId::from_parts), prop::sample::select(states), of(text()), of(text()))
+        .prop_map(|(job, state, evidence, cause)| LabelState { job, state, evidence, cause })
+}
+
 pub fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
+        queued().prop_map(Body::LabelQueued),
+        state().prop_map(Body::LabelState),
         (hash(), text())
             .prop_map(|(certificate, key_protection)| Body::StationEnrolled { certificate, key_protection }),
         (text(), of(point()), of(point())).prop_map(|(reason, last, anchor)| Body::EpochOpened {

@@ -1,24 +1,18 @@
 //! `lotgate agent [--events]`: the whole station without a window, until SIGTERM or SIGINT.
 
-mod told;
-mod upkeep;
+pub(crate) mod told;
 
 use super::site::{Site, shared_clock};
-use super::{Exit, Failure, language, log_to_stderr, refuse_retired, runtime, sync};
-use crate::actor::{Ended, Station};
+use super::{Exit, Failure, language, log_to_stderr, refuse_retired, runtime};
+use crate::actor::Ended;
+use crate::run::Running;
 use clap::Args;
-use lotgate_devices::binding::{ScannerBinding, Timing};
-use lotgate_devices::event::{Delivery, DeviceEvent};
-use lotgate_devices::serial::SerialScanner;
-use lotgate_sync::engine::Settings;
 use lotgate_sync::http::HttpCloud;
 use lotgate_sync::queue::Queue;
-use lotgate_sync::runner::SyncHandle;
-use lotgate_sync::secure::SystemRandom;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 /// How long a stopping agent waits for its last lines to be read.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -53,60 +47,28 @@ pub(super) fn run(site: Site, arguments: Arguments) -> Result<ExitCode, Failure>
 }
 
 async fn work(site: Site, arguments: Arguments, queue: Queue, cloud: HttpCloud) -> Result<Ended, Failure> {
-    let (stop, stopped) = watch::channel(false);
-    let (sync, runner) =
-        SyncHandle::prepare(queue.clone(), cloud, Settings::default(), sync::seed()?).await?;
-    let mut engine_stopped = stopped.clone();
-    let engine = tokio::spawn(runner.shown_in(&site.places).run(async move {
-        let _ = engine_stopped.wait_for(|stop| *stop).await;
-    }));
-    let (events, devices) = mpsc::channel(1_024);
-    let scanners = start_scanners(&site, &events)?;
-    drop(events);
-    let (reports, told) = mpsc::channel(1_024);
-    let station = Station {
-        queue: queue.clone(),
-        site_codes: site.config.site_codes.clone(),
-        reference: sync.reference(),
-        random: Arc::new(SystemRandom),
-        devices,
-        reports,
-        shutdown: stopped.clone(),
-    };
-    let actor = tokio::spawn(station.run());
+    let mut running = Running::start(&Arc::new(site), queue, cloud).await?;
+    // Handed to the printing thread, which reads to the end.
+    let (_, nobody) = mpsc::channel(1);
+    let told = std::mem::replace(&mut running.reports, nobody);
+    let sync = running.sync.clone();
     let (printed, all_printed) = oneshot::channel();
     // A thread of its own: whoever reads standard output may be slow, or gone without closing it.
     std::thread::spawn(move || {
         told::print(told, arguments.events, &sync);
         let _ = printed.send(());
     });
-    let upkeep = tokio::spawn(upkeep::run(site, queue.clone(), stopped.clone()));
-    let signal = tokio::spawn(wait_for_signal(stop.clone(), stopped));
-    let ended = actor.await.unwrap_or(Ended::QueueStopped(None));
-    let _ = stop.send(true);
-    drop(scanners);
-    let _ = (engine.await, upkeep.await, signal.await);
-    queue.close().await?;
+    tokio::select! {
+        () = running.actor_ended() => {}
+        () = wait_for_signal() => {}
+    }
+    let ended = running.end().await?;
     let _ = tokio::time::timeout(LAST_LINES, all_printed).await;
     Ok(ended)
 }
 
-fn start_scanners(site: &Site, events: &mpsc::Sender<DeviceEvent>) -> Result<Vec<SerialScanner>, Failure> {
-    let start = |binding: &ScannerBinding| {
-        let events = events.clone();
-        let sink = move |event| match events.try_send(event) {
-            Ok(()) => Delivery::Taken,
-            Err(mpsc::error::TrySendError::Full(event)) => Delivery::Full(Box::new(event)),
-            Err(mpsc::error::TrySendError::Closed(_)) => Delivery::Closed,
-        };
-        SerialScanner::start(binding.clone(), Timing::default(), sink)
-            .map_err(|error| Failure::new(Exit::DeviceMissing, "device_thread", error.to_string()))
-    };
-    site.config.scanners.iter().map(start).collect()
-}
-
-/// Turns the first signal into the shutdown of everything.
-async fn wait_for_signal(stop: watch::Sender<bool>, mut stopped: watch::Receiver<bool>) {
+/// Resolves at the first signal that asks the program to end.
+pub(crate) async fn wait_for_signal() {
     let terminated = async {
         #[cfg(unix)]
         if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -118,7 +80,5 @@ async fn wait_for_signal(stop: watch::Sender<bool>, mut stopped: watch::Receiver
     tokio::select! {
         () = terminated => {}
         _ = tokio::signal::ctrl_c() => {}
-        _ = stopped.wait_for(|stop| *stop) => {}
     }
-    let _ = stop.send(true);
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use lotgate_domain::protocol::token::EnrolToken;
 use lotgate_sync::engine::failure::FailureClass;
 use lotgate_sync::http::{CallError, HttpCloud};
-use lotgate_sync::queue::QueueView;
+use lotgate_sync::queue::{Queue, QueueView};
 use lotgate_sync::secure::{Places, Secure, SystemRandom};
 use serde_json::json;
 use std::io::Write;
@@ -23,8 +23,29 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let server = site.server()?;
+    site.server()?;
     let token = read_token(&arguments.token_file)?;
+    let enrolled = runtime()?.block_on(async {
+        let queue = enrol_here(site, token).await?;
+        let identity = queue.identity().clone();
+        queue.close().await?;
+        Ok::<_, Failure>(json!({
+            "tenant": identity.tenant,
+            "site": identity.site,
+            "station": identity.station,
+            "station_name": identity.station_name,
+            "training": identity.certificate.value.training,
+            "root_fingerprint": identity.root_fingerprint,
+            "key_protection": identity.key_protection.as_str(),
+        }))
+    })?;
+    print_json(out, &enrolled)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes this machine a station; returns its new queue, open. A failed one can be repeated with the same token.
+pub(crate) async fn enrol_here(site: &Site, token: EnrolToken) -> Result<Queue, Failure> {
+    let server = site.server()?;
     refuse_retired(&site.places)?;
     refuse_second_enrolment(&site.places)?;
     let clock = shared_clock();
@@ -43,22 +64,7 @@ pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> R
         random: Arc::new(SystemRandom),
         program: site.program(),
     };
-    runtime()?.block_on(async {
-        let queue = crate::enrol::enrol(enrolment, &cloud).await?;
-        let identity = queue.identity().clone();
-        queue.close().await?;
-        let enrolled = json!({
-            "tenant": identity.tenant,
-            "site": identity.site,
-            "station": identity.station,
-            "station_name": identity.station_name,
-            "training": identity.certificate.value.training,
-            "root_fingerprint": identity.root_fingerprint,
-            "key_protection": identity.key_protection.as_str(),
-        });
-        print_json(out, &enrolled)?;
-        Ok(ExitCode::SUCCESS)
-    })
+    Ok(crate::enrol::enrol(enrolment, &cloud).await?)
 }
 
 fn read_token(file: &std::path::Path) -> Result<EnrolToken, Failure> {

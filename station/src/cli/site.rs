@@ -14,10 +14,10 @@ use std::sync::Arc;
 /// What the system hands to the program, in `$CREDENTIALS_DIRECTORY`: if it is there it is the device secret.
 const CREDENTIAL: &str = "lotgate.device";
 /// Beside the queue: the server that enrolled this station, for when the configuration names none.
-pub(super) const SERVER_FILE: &str = "server";
+pub(crate) const SERVER_FILE: &str = "server";
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct PlaceArgs {
+pub(crate) struct PlaceArgs {
     /// Configuration file [default: /etc/lotgate/lotgate.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -33,45 +33,49 @@ pub(super) struct PlaceArgs {
 }
 
 impl PlaceArgs {
-    pub(super) fn config(&self) -> Result<Config, Failure> {
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
         let Self { config, data_dir, secure_dir, server } = self.clone();
         let sources = Sources::of_this_machine(Flags { config, data_dir, secure_dir, server });
         Ok(Config::load(&sources)?)
     }
 
-    pub(super) fn load(&self) -> Result<Site, Failure> {
+    pub(crate) fn load(&self) -> Result<Site, Failure> {
         let config = self.config()?;
         #[cfg(unix)]
         super::owner::switch_from_root(&config.data_dir)?;
+        Ok(Site::of(config))
+    }
+}
+
+/// Where a command works.
+pub(crate) struct Site {
+    pub(crate) config: Config,
+    pub(crate) places: Places,
+}
+
+impl Site {
+    pub(crate) fn of(config: Config) -> Self {
         let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
             .map(|dir| PathBuf::from(dir).join(CREDENTIAL))
             .filter(|file| file.exists());
         let places = Places::new(config.data_dir.clone(), Some(config.secure_dir.clone()), credential)
             .with_secret_service(config.key_store == KeyStore::SecretService);
-        Ok(Site { config, places })
+        Self { config, places }
     }
-}
 
-/// Where a command works.
-pub(super) struct Site {
-    pub(super) config: Config,
-    pub(super) places: Places,
-}
-
-impl Site {
     /// The configured server, else the one that enrolled this station.
-    pub(super) fn server(&self) -> Result<String, Failure> {
+    pub(crate) fn server(&self) -> Result<String, Failure> {
         let server = self.config.server.clone().or_else(|| self.enrolled_at());
         server.ok_or_else(|| Failure::new(Exit::Usage, "no_server", ""))
     }
 
     /// The server that enrolled this station.
-    pub(super) fn enrolled_at(&self) -> Option<String> {
+    pub(crate) fn enrolled_at(&self) -> Option<String> {
         let bytes = self.places.storage.read(&self.places.data.join(SERVER_FILE)).ok()?;
         String::from_utf8(bytes).ok()
     }
 
-    pub(super) fn program(&self) -> Program {
+    pub(crate) fn program(&self) -> Program {
         Program {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             build: version::build().to_owned(),
@@ -79,7 +83,7 @@ impl Site {
         }
     }
 
-    pub(super) fn http(&self, clock: Arc<dyn Clock>) -> Result<HttpOptions, Failure> {
+    pub(crate) fn http(&self, clock: Arc<dyn Clock>) -> Result<HttpOptions, Failure> {
         Ok(HttpOptions {
             server: self.server()?,
             ca_file: self.config.ca_file.clone(),
@@ -93,7 +97,7 @@ impl Site {
     }
 
     /// The cloud as the station with these keys asks it.
-    pub(super) fn cloud(
+    pub(crate) fn cloud(
         &self,
         identity: &Identity,
         keys: &StationKeys,
@@ -108,12 +112,12 @@ impl Site {
     }
 
     /// The station, to work with: this process holds its locks as long as that lives.
-    pub(super) fn lock(&self) -> Result<Secure, Failure> {
+    pub(crate) fn lock(&self) -> Result<Secure, Failure> {
         Ok(Secure::open(self.places.clone())?)
     }
 
     /// Its queue.
-    pub(super) fn open_queue(&self, secure: Secure, clock: Arc<dyn Clock>) -> Result<Queue, Failure> {
+    pub(crate) fn open_queue(&self, secure: Secure, clock: Arc<dyn Clock>) -> Result<Queue, Failure> {
         let options = QueueOptions {
             secure,
             clock,
@@ -126,7 +130,7 @@ impl Site {
 }
 
 /// The machine's clock, for whoever shares it.
-pub(super) fn shared_clock() -> Arc<dyn Clock> {
+pub(crate) fn shared_clock() -> Arc<dyn Clock> {
     Arc::new(system_clock())
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Patience {
 }
 
 /// A random seed, so that stations do not act in step.
-pub(super) fn seed() -> Result<u64, Failure> {
+pub(crate) fn seed() -> Result<u64, Failure> {
     let mut seed = [0u8; 8];
     SystemRandom
         .fill(&mut seed)

@@ -7,6 +7,7 @@ use lotgate_devices::binding::{
 };
 use lotgate_devices::event::{Role, Transport};
 use lotgate_devices::frame::Terminator;
+use lotgate_devices::printer::PrinterBinding;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -18,6 +19,7 @@ use toml::Spanned;
 pub(super) struct RawDevice {
     role: Spanned<String>,
     transport: Spanned<String>,
+    name: Option<Spanned<String>>,
     path: Option<PathBuf>,
     usb: Option<RawUsb>,
     address: Option<Spanned<String>>,
@@ -36,10 +38,34 @@ struct RawUsb {
     serial: Option<String>,
 }
 
-pub(super) fn scanner(
+/// A device that this version drives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DeviceBinding {
+    Scanner(ScannerBinding),
+    Printer(PrinterBinding),
+}
+
+/// All entries of one source: every one checked, and one printer at most.
+pub(super) fn bindings(
     source: &Document<'_>,
-    device: Spanned<RawDevice>,
-) -> Result<ScannerBinding, ConfigError> {
+    devices: Vec<Spanned<RawDevice>>,
+) -> Result<Vec<DeviceBinding>, ConfigError> {
+    let mut bindings = Vec::new();
+    for device in devices {
+        let role = device.get_ref().role.span();
+        let binding = binding(source, device)?;
+        let printer = |binding: &DeviceBinding| matches!(binding, DeviceBinding::Printer(_));
+        if printer(&binding) && bindings.iter().any(printer) {
+            let message = "a second printer is not in this version";
+            return Err(source.error(ConfigErrorCode::NotInThisVersion, role, "device.role", message));
+        }
+        bindings.push(binding);
+    }
+    Ok(bindings)
+}
+
+/// By role and transport; what the other kinds need is not asked for, and refused where it is given.
+fn binding(source: &Document<'_>, device: Spanned<RawDevice>) -> Result<DeviceBinding, ConfigError> {
     let span = device.span();
     let device = device.into_inner();
     let invalid = |value: Range<usize>, key: &str, expected: &str| {
@@ -49,18 +75,66 @@ pub(super) fn scanner(
         let message = format!("\"{}\" is not in this version", value.get_ref());
         source.error(ConfigErrorCode::NotInThisVersion, value.span(), key, message)
     };
-    let role = match device.role.get_ref().as_str() {
-        "scanner" => Role::Scanner,
-        "printer" | "scale" => return Err(later(&device.role, "device.role")),
-        _ => return Err(invalid(device.role.span(), "device.role", "\"scanner\", \"printer\" or \"scale\"")),
+    if let Some(name) = device.name.as_ref().filter(|name| !is_name(name.get_ref())) {
+        return Err(invalid(name.span(), "device.name", "1 to 40 visible characters"));
+    }
+    let (role, transport) = (device.role.get_ref().as_str(), device.transport.get_ref().as_str());
+    if !["scanner", "printer", "scale"].contains(&role) {
+        return Err(invalid(device.role.span(), "device.role", "\"scanner\", \"printer\" or \"scale\""));
+    }
+    if !["serial", "hid", "tcp"].contains(&transport) {
+        let expected = "\"serial\", \"hid\" or \"tcp\"";
+        return Err(invalid(device.transport.span(), "device.transport", expected));
+    }
+    match (role, transport) {
+        ("scanner", "serial") => scanner(source, span, device).map(DeviceBinding::Scanner),
+        ("printer", "tcp") => printer(source, span, device).map(DeviceBinding::Printer),
+        ("scale", _) => Err(later(&device.role, "device.role")),
+        _ => Err(later(&device.transport, "device.transport")),
+    }
+}
+
+/// Fits a line of the screen.
+fn is_name(name: &str) -> bool {
+    let length = name.chars().count();
+    (1..=40).contains(&length) && name.trim() == name && !name.chars().any(char::is_control)
+}
+
+fn printer(
+    source: &Document<'_>,
+    span: Range<usize>,
+    device: RawDevice,
+) -> Result<PrinterBinding, ConfigError> {
+    let serial_only = [
+        ("device.path", device.path.is_some()),
+        ("device.usb", device.usb.is_some()),
+        ("device.baud", device.baud.is_some()),
+        ("device.data_bits", device.data_bits.is_some()),
+        ("device.parity", device.parity.is_some()),
+        ("device.stop_bits", device.stop_bits.is_some()),
+        ("device.terminator", device.terminator.is_some()),
+    ];
+    let code = ConfigErrorCode::ConfigInvalidValue;
+    if let Some((key, _)) = serial_only.iter().find(|(_, given)| *given) {
+        return Err(source.error(code, span, key, "expected only address with transport \"tcp\""));
+    }
+    let Some(address) = device.address else {
+        let message = "a printer needs its address";
+        return Err(source.error(ConfigErrorCode::ConfigMissingKey, span, "device.address", message));
     };
-    let transport = match device.transport.get_ref().as_str() {
-        "serial" => Transport::Serial,
-        "hid" | "tcp" => return Err(later(&device.transport, "device.transport")),
-        _ => {
-            let expected = "\"serial\", \"hid\" or \"tcp\"";
-            return Err(invalid(device.transport.span(), "device.transport", expected));
-        }
+    match PrinterBinding::at_address(address.get_ref()) {
+        Some(binding) => Ok(PrinterBinding { name: device.name.map(Spanned::into_inner), ..binding }),
+        None => Err(source.error(code, address.span(), "device.address", "expected host or host:port")),
+    }
+}
+
+fn scanner(
+    source: &Document<'_>,
+    span: Range<usize>,
+    device: RawDevice,
+) -> Result<ScannerBinding, ConfigError> {
+    let invalid = |value: Range<usize>, key: &str, expected: &str| {
+        source.error(ConfigErrorCode::ConfigInvalidValue, value, key, format!("expected {expected}"))
     };
     if let Some(address) = &device.address {
         return Err(invalid(address.span(), "device.address", "path or usb with transport \"serial\""));
@@ -110,19 +184,29 @@ pub(super) fn scanner(
         Some((_, at)) => return Err(invalid(at, "device.terminator", "\"cr\", \"lf\", \"crlf\" or \"etx\"")),
     };
     let settings = SerialSettings { baud, data_bits, parity, stop_bits, terminator };
-    Ok(ScannerBinding { role, transport, port, settings })
+    let name = device.name.map(Spanned::into_inner);
+    Ok(ScannerBinding { name, role: Role::Scanner, transport: Transport::Serial, port, settings })
 }
 
 /// The entry with everything that was not written, as `config show` prints it.
-pub(super) fn shown(binding: &ScannerBinding) -> Value {
+pub(super) fn shown(binding: &DeviceBinding) -> Value {
+    match binding {
+        DeviceBinding::Scanner(binding) => shown_scanner(binding),
+        DeviceBinding::Printer(binding) => json!({
+            "role": "printer",
+            "transport": "tcp",
+            "name": binding.name,
+            "address": binding.address(),
+        }),
+    }
+}
+
+fn shown_scanner(binding: &ScannerBinding) -> Value {
     let settings = &binding.settings;
     let mut shown = json!({
-        "role": match binding.role {
-            Role::Scanner => "scanner",
-        },
-        "transport": match binding.transport {
-            Transport::Serial => "serial",
-        },
+        "role": "scanner",
+        "transport": "serial",
+        "name": binding.name,
         "baud": settings.baud,
         "data_bits": match settings.data_bits {
             DataBits::Seven => 7,

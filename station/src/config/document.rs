@@ -45,6 +45,7 @@ struct RawPaths {
 #[serde(deny_unknown_fields)]
 struct RawStation {
     name: Option<Spanned<String>>,
+    language: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -82,8 +83,7 @@ impl<'a> Document<'a> {
         let raw: RawConfig = toml::from_str(self.text).map_err(|error| self.toml_error(&error))?;
         let devices = raw.device.map(|devices| {
             let at = devices.first().map_or(0..0, Spanned::span);
-            let bindings = devices.into_iter().map(|device| device::scanner(self, device));
-            bindings.collect::<Result<_, _>>().map(|value| At { value, origin: self.origin(&at) })
+            device::bindings(self, devices).map(|value| At { value, origin: self.origin(&at) })
         });
         Ok(Values {
             server: self.checked(raw.cloud.server, "cloud.server", value::server)?,
@@ -92,6 +92,7 @@ impl<'a> Document<'a> {
             data: self.taken(raw.paths.data),
             secure: self.taken(raw.paths.secure),
             name: self.taken(raw.station.name),
+            language: self.checked(raw.station.language, "station.language", value::language)?,
             key_store: self.checked(raw.keys.store, "keys.store", value::key_store)?,
             log: self.checked(raw.log.filter, "log.filter", value::log)?,
             lot_prefix: self.checked(raw.codes.lot_prefix, "codes.lot_prefix", value::lot_prefix)?,

@@ -1,7 +1,8 @@
 //! The sources of the configuration, one over the other, and the values that one of them gives.
 
+use super::device::DeviceBinding;
 use super::{KeyStore, WayOut};
-use lotgate_devices::binding::ScannerBinding;
+use lotgate_domain::text::Language;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -89,10 +90,11 @@ pub(super) struct Values {
     pub(super) data: Option<At<PathBuf>>,
     pub(super) secure: Option<At<PathBuf>>,
     pub(super) name: Option<At<String>>,
+    pub(super) language: Option<At<Language>>,
     pub(super) key_store: Option<At<KeyStore>>,
     pub(super) log: Option<At<String>>,
     pub(super) lot_prefix: Option<At<Vec<String>>>,
-    pub(super) devices: Option<At<Vec<ScannerBinding>>>,
+    pub(super) devices: Option<At<Vec<DeviceBinding>>>,
 }
 
 impl Values {
@@ -105,6 +107,7 @@ impl Values {
             data: self.data.or(lower.data),
             secure: self.secure.or(lower.secure),
             name: self.name.or(lower.name),
+            language: self.language.or(lower.language),
             key_store: self.key_store.or(lower.key_store),
             log: self.log.or(lower.log),
             lot_prefix: self.lot_prefix.or(lower.lot_prefix),

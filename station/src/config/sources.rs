@@ -135,6 +135,7 @@ impl Sources {
                 "LOTGATE_SERVER" => values.server = Some(checked(text()?, value::server, origin)?),
                 "LOTGATE_PROXY" => values.proxy = Some(checked(text()?, value::proxy, origin)?),
                 "LOTGATE_STATION_NAME" => values.name = Some(At { value: text()?, origin }),
+                "LOTGATE_LANGUAGE" => values.language = Some(checked(text()?, value::language, origin)?),
                 "LOTGATE_KEY_STORE" => values.key_store = Some(checked(text()?, value::key_store, origin)?),
                 "LOTGATE_LOG" => values.log = Some(checked(text()?, value::log, origin)?),
                 "LOTGATE_LOT_PREFIX" => {

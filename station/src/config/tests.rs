@@ -67,11 +67,74 @@ fn an_error_names_line_and_key() {
     assert_eq!(refused(&baud), (C::ConfigInvalidValue, 5, "device.baud".to_owned()));
 }
 
+const PRINTER: &str = "[[device]]\nrole = \"printer\"\ntransport = \"tcp\"\n";
+
+#[test]
+fn a_printer_has_an_address_and_may_have_a_name() {
+    let config =
+        parse(&format!("{PRINTER}name = \"Etiketten grün\"\naddress = \"10.0.0.1:6101\"\n")).unwrap();
+    let printer = &config.printers[0];
+    assert_eq!(printer.name.as_deref(), Some("Etiketten grün"));
+    assert_eq!((printer.host.as_str(), printer.port), ("10.0.0.1", 6_101));
+    assert!(config.scanners.is_empty());
+    let config = parse(&format!("{PRINTER}address = \"zebra\"\n")).unwrap();
+    let shown = json!([{"role": "printer", "transport": "tcp", "name": null, "address": "zebra:9100"}]);
+    assert_eq!(origin(&config, "device"), (Layer::File, shown), "the port is shown, too");
+    let both = format!(
+        "[[device]]\nrole = \"scanner\"\ntransport = \"serial\"\nname = \"Hand\"\npath = \"/x\"\n{PRINTER}address = \"a\"\n"
+    );
+    let both = parse(&both).unwrap();
+    assert_eq!((both.scanners[0].name.as_deref(), both.printers.len()), (Some("Hand"), 1));
+    assert_eq!(origin(&both, "device").1[0]["name"], "Hand");
+}
+
+#[test]
+fn what_a_printer_cannot_be_is_refused_with_its_key() {
+    use ConfigErrorCode as C;
+    let refused_with = |rest: &str| refused(&format!("{PRINTER}{rest}"));
+    assert_eq!(refused_with(""), (C::ConfigMissingKey, 1, "device.address".to_owned()));
+    let wrong = (C::ConfigInvalidValue, 4, "device.address".to_owned());
+    for address in ["", "a b", "a:0", "a:99999", "tcp://a"] {
+        assert_eq!(refused_with(&format!("address = \"{address}\"\n")), wrong, "{address}");
+    }
+    for (key, line) in
+        [("path", "path = \"/x\""), ("baud", "baud = 9600"), ("usb", "usb = { vid = 1, pid = 2 }")]
+    {
+        let given = refused_with(&format!("address = \"a\"\n{line}\n"));
+        assert_eq!(given, (C::ConfigInvalidValue, 1, format!("device.{key}")));
+    }
+    for name in ["", " a", "a\\u0007", &"x".repeat(41)] {
+        let given = refused_with(&format!("name = \"{name}\"\naddress = \"a\"\n"));
+        assert_eq!(given, (C::ConfigInvalidValue, 4, "device.name".to_owned()), "{name}");
+    }
+    let second = format!("{PRINTER}address = \"a\"\n{PRINTER}address = \"b\"\n");
+    assert_eq!(refused(&second), (C::NotInThisVersion, 6, "device.role".to_owned()));
+    let address = "[[device]]\nrole = \"scanner\"\ntransport = \"serial\"\naddress = \"a\"\n";
+    assert_eq!(refused(address), (C::ConfigInvalidValue, 4, "device.address".to_owned()));
+}
+
+#[test]
+fn the_screen_begins_in_the_language_that_is_set_and_in_english_otherwise() {
+    assert_eq!(parse("").unwrap().language, Language::En);
+    let config = parse("[station]\nlanguage = \"de\"\n").unwrap();
+    assert_eq!(
+        (config.language, origin(&config, "station.language")),
+        (Language::De, (Layer::File, json!("de")))
+    );
+    let wrong = refused("[station]\nlanguage = \"fr\"\n");
+    assert_eq!(wrong, (ConfigErrorCode::ConfigInvalidValue, 2, "station.language".to_owned()));
+    let environment = vec![("LOTGATE_LANGUAGE".into(), "de".into())];
+    let variable = Sources { environment, ..sources(Path::new("/nowhere")) };
+    assert_eq!(Config::load(&variable).unwrap().language, Language::De);
+}
+
 #[test]
 fn what_this_version_cannot_drive_is_said_so() {
     use ConfigErrorCode as C;
-    let device = "[[device]]\nrole = \"printer\"\ntransport = \"tcp\"\naddress = \"10.0.0.1:9100\"\n";
-    assert_eq!(refused(device), (C::NotInThisVersion, 2, "device.role".to_owned()));
+    let scale = "[[device]]\nrole = \"scale\"\ntransport = \"serial\"\npath = \"/x\"\n";
+    assert_eq!(refused(scale), (C::NotInThisVersion, 2, "device.role".to_owned()));
+    let serial = "[[device]]\nrole = \"printer\"\ntransport = \"serial\"\npath = \"/x\"\n";
+    assert_eq!(refused(serial), (C::NotInThisVersion, 3, "device.transport".to_owned()));
     let hid = "[[device]]\nrole = \"scanner\"\ntransport = \"hid\"\n";
     assert_eq!(refused(hid), (C::NotInThisVersion, 3, "device.transport".to_owned()));
 }

@@ -1,6 +1,7 @@
 //! Which values a key may have, whatever source it comes from. Each check says in words what is expected.
 
 use super::{KeyStore, WayOut};
+use lotgate_domain::text::Language;
 use std::net::IpAddr;
 use tracing_subscriber::EnvFilter;
 
@@ -37,6 +38,14 @@ pub(super) fn key_store(store: String) -> Result<KeyStore, &'static str> {
         "automatic" => Ok(KeyStore::Automatic),
         "secret_service" => Ok(KeyStore::SecretService),
         _ => Err("expected \"automatic\" or \"secret_service\""),
+    }
+}
+
+pub(super) fn language(language: String) -> Result<Language, &'static str> {
+    match language.as_str() {
+        "en" => Ok(Language::En),
+        "de" => Ok(Language::De),
+        _ => Err("expected \"en\" or \"de\""),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether entries are what was written: one by one, at the end of the queue, and against the anchor.
+//! Whether entries are what was written: one by one, from where the queue starts, and against the anchor.
 
 use super::error::{Fault, FaultCode, OpenError, StorageError};
 use super::identity::Identity;
@@ -13,12 +13,6 @@ use lotgate_domain::operation::{self, At, Content, Header};
 use lotgate_domain::signature::{Context, PreparedKey};
 use lotgate_domain::statement::{self, Receipt, Signed};
 use rusqlite::Connection;
-
-/// How many entries are checked at start (PROTOCOL §2).
-pub(super) const TAIL: u64 = 1_000;
-/// How many of them, the last ones, with their own signatures and in every member. Those before are vouched for by
-/// the chain: each signed entry names the hash of all bytes of the one before, its signature included.
-const TAIL_IN_FULL: u64 = 64;
 
 /// The keys that a station has and had, ready for many signatures.
 pub(super) struct Keyring(Vec<(Hash, PreparedKey)>);
@@ -60,7 +54,11 @@ impl<'a> Checker<'a> {
     /// and the columns beside it.
     pub(super) fn check(&mut self, row: &OperationRow) -> Result<(), FaultCode> {
         let frame = self.check_signature(row)?;
-        let entry = operation::read(&frame).map_err(|_| FaultCode::BadEnvelope)?;
+        self.check_members(row, &frame)
+    }
+
+    fn check_members(&mut self, row: &OperationRow, frame: &Frame<'_>) -> Result<(), FaultCode> {
+        let entry = operation::read(frame).map_err(|_| FaultCode::BadEnvelope)?;
         let (header, content) = (&entry.header, &entry.content);
         if content.site().is_some_and(|site| site != self.identity.site.id) {
             return Err(FaultCode::Foreign);
@@ -68,7 +66,7 @@ impl<'a> Checker<'a> {
         let same = content.id().is_none_or(|id| id == row.id)
             && at(content).is_none_or(|at| at.wall == row.wall)
             && header.body.kind == row.kind;
-        self.follow(row, header, &frame)?;
+        self.follow(row, header, frame)?;
         if same { Ok(()) } else { Err(FaultCode::ColumnsDiffer) }
     }
 
@@ -79,18 +77,14 @@ impl<'a> Checker<'a> {
         self.follow(row, &header, &frame)
     }
 
-    /// Checks an entry that a later one vouches for: frame, names, link, and the columns of its place.
-    fn check_link(&mut self, row: &OperationRow) -> Result<(), FaultCode> {
-        if self.position.checked_add(1) != Some(row.position) {
-            return Err(FaultCode::Missing);
-        }
-        let frame = Frame::read(&row.entry).map_err(|_| FaultCode::BadFrame)?;
-        let header: Header = serde_json::from_slice(frame.json()).map_err(|_| FaultCode::BadEnvelope)?;
-        self.follow(row, &header, &frame)
+    /// Checks the same of an entry that a later one vouches for, all but its signature.
+    pub(super) fn check_vouched(&mut self, row: &OperationRow) -> Result<(), FaultCode> {
+        let frame = self.frame(row)?;
+        self.check_members(row, &frame)
     }
 
     /// Passes over an entry that was set aside: it is in no chain any more, whatever is wrong with it.
-    fn pass_aside(&mut self, row: &OperationRow) -> bool {
+    pub(super) fn pass_aside(&mut self, row: &OperationRow) -> bool {
         let next = self.position.saturating_add(1);
         let aside = self.epoch(row).is_some_and(|epoch| {
             let seq = next.saturating_sub(epoch.first_position).saturating_add(1);
@@ -102,26 +96,19 @@ impl<'a> Checker<'a> {
         aside
     }
 
-    /// Whether nothing vouches for the entry at `position` but itself: it is among the last, or the last of its
-    /// epoch, or the last before what was set aside of it, which no later entry names.
-    fn stands_alone(&self, position: u64, last: u64) -> bool {
-        let next = position.saturating_add(1);
-        last.saturating_sub(position) < TAIL_IN_FULL
-            || self.epochs.iter().any(|epoch| {
-                epoch.first_position == next
-                    || epoch.aside_after.is_some_and(|after| epoch.position(after) == Some(position))
-            })
-    }
-
     fn check_signature<'r>(&self, row: &'r OperationRow) -> Result<Frame<'r>, FaultCode> {
-        if self.position.checked_add(1) != Some(row.position) {
-            return Err(FaultCode::Missing);
-        }
-        let frame = Frame::read(&row.entry).map_err(|_| FaultCode::BadFrame)?;
+        let frame = self.frame(row)?;
         let epoch = self.epoch(row).ok_or(FaultCode::ColumnsDiffer)?;
         let key = self.keyring.certified(epoch.certificate).ok_or(FaultCode::Foreign)?;
         frame.verify_prepared(key, Context::Operation).map_err(|_| FaultCode::BadSignature)?;
         Ok(frame)
+    }
+
+    fn frame<'r>(&self, row: &'r OperationRow) -> Result<Frame<'r>, FaultCode> {
+        if self.position.checked_add(1) != Some(row.position) {
+            return Err(FaultCode::Missing);
+        }
+        Frame::read(&row.entry).map_err(|_| FaultCode::BadFrame)
     }
 
     /// The epoch that the next entry must be of, by its position alone.
@@ -214,37 +201,6 @@ fn is_covered(connection: &Connection, identity: &Identity, base: &Head) -> rusq
         rows::Cover::Evidence => Ok(true),
         rows::Cover::Nothing => Ok(false),
     }
-}
-
-/// Checks the last [`TAIL`] entries, up to the head.
-pub(super) fn check_tail(
-    connection: &Connection,
-    identity: &Identity,
-    keyring: &Keyring,
-    standing: &Standing,
-) -> Result<(), OpenError> {
-    let start = start(connection, identity, &standing.epochs)?;
-    let place = match standing.position.saturating_sub(TAIL) {
-        before if before <= start.0 => start,
-        before => head_at(connection, &standing.epochs, before)?.map_or(start, |head| (before, head)),
-    };
-    let mut checker = Checker::after(identity, keyring, &standing.epochs, place);
-    let mut found = None;
-    rows::operations_after(connection, place.0, TAIL, |row| {
-        if checker.pass_aside(&row) {
-            return Ok(true);
-        }
-        let alone = checker.stands_alone(row.position, standing.position);
-        let checked = if alone { checker.check(&row) } else { checker.check_link(&row) };
-        found = checked.err().map(|code| fault(&row, code));
-        Ok::<_, rusqlite::Error>(found.is_none())
-    })
-    .map_err(StorageError::from)?;
-    if found.is_none() && checker.head() != standing.head {
-        let (position, seq) = (standing.position, standing.head.seq);
-        found = Some(Fault { position, epoch: 0, seq, code: FaultCode::Missing });
-    }
-    found.map_or(Ok(()), |fault| Err(OpenError::Damaged(fault)))
 }
 
 /// The point at `position` as the columns have it, the base included.

@@ -4,6 +4,7 @@
 //! Everything is read in one snapshot, beside a running station, a row at a time. It is written under another name
 //! and takes its own only when every byte of it is on the disk; the manifest and its seal come last.
 
+use super::blob;
 use super::error::{Fault, FaultCode, QueueError, StorageError};
 use lotgate_domain::canonical;
 use lotgate_domain::entry::{self, Frame};
@@ -134,6 +135,7 @@ impl Source<'_> {
         entries.write(&snapshot, &mut out)?;
         frames(&snapshot, "SELECT certificates FROM identity", export::CERTIFICATES, &mut out)?;
         if self.kind != ExportKind::Recovered {
+            blob::write_out(&snapshot, &mut out)?;
             frames(&snapshot, "SELECT statement FROM verdict ORDER BY rowid", export::VERDICTS, &mut out)?;
             frames(&snapshot, "SELECT statement FROM receipt ORDER BY number", export::RECEIPTS, &mut out)?;
             let restores = "SELECT statement FROM log_recovered ORDER BY generation";
@@ -161,8 +163,9 @@ impl Source<'_> {
         if let Some(keys) = keys {
             write_whole(&dir.join(export::SEAL), &self.seal(manifest_sha256, keys, now)?)?;
         }
-        for directory in [dir.join(export::ENTRIES).join(self.station.to_string()), dir.join(export::ENTRIES)]
-        {
+        let directory = |name| dir.join(name);
+        let own = directory(export::ENTRIES).join(self.station.to_string());
+        for directory in [own, directory(export::ENTRIES), directory(export::BLOBS)] {
             if directory.is_dir() {
                 sync_dir(&directory)?;
             }
@@ -193,13 +196,13 @@ impl Source<'_> {
 }
 
 /// The files written so far.
-struct Output {
+pub(super) struct Output {
     dir: PathBuf,
     files: Vec<FileEntry>,
 }
 
 impl Output {
-    fn begin(&self, path: String) -> Result<Growing, ExportError> {
+    pub(super) fn begin(&self, path: String) -> Result<Growing, ExportError> {
         let place = path.split('/').fold(self.dir.clone(), |place, part| place.join(part));
         make_dir(parent(&place))?;
         let file = new_file(&place).map_err(at(&place))?;
@@ -207,7 +210,7 @@ impl Output {
         Ok(Growing { path, place, file, hash: Sha256::new(), bytes: 0 })
     }
 
-    fn end(&mut self, growing: Growing) -> Result<(), ExportError> {
+    pub(super) fn end(&mut self, growing: Growing) -> Result<(), ExportError> {
         let Growing { path, place, file, hash, bytes } = growing;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).map_err(at(&place))?;
         file.sync_all().map_err(at(&place))?;
@@ -217,7 +220,7 @@ impl Output {
 }
 
 /// A file that is being written.
-struct Growing {
+pub(super) struct Growing {
     path: String,
     place: PathBuf,
     file: BufWriter<File>,
@@ -226,7 +229,7 @@ struct Growing {
 }
 
 impl Growing {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         self.hash.update(bytes);
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         self.file.write_all(bytes).map_err(at(&self.place))

@@ -1,4 +1,4 @@
-//! How a queue comes to be, and how it is opened again: checks first, on a connection that can change nothing;
+//! How a queue comes to be, and how it is opened again: checks first, on connections that can change nothing;
 //! then whatever is in doubt gets a new epoch, in this file or a new one; then the threads (PROTOCOL §2).
 
 use super::anchor::{self, AnchorKeeper};
@@ -14,6 +14,7 @@ use super::remembered::{self, Begun, Remembered};
 use super::rows;
 use super::salvage::{self, Salvage};
 use super::standing::{self, Standing, Surroundings};
+use super::tail::{self, Tail};
 use super::view::missing;
 use super::writer::{Writer, operation_row};
 use super::{Draft, Line, Queue, QueueOptions, recovery, set_aside};
@@ -144,15 +145,18 @@ pub(super) fn open(options: QueueOptions) -> Result<Queue, OpenError> {
     }
     let places = secure.places();
     let file = QueueFile::new(places, places.queue_file(), secure.queue_key().clone());
-    let remembered = remembered::read(secure)?;
+    let mut remembered = None;
     // A read that fails once may be the disk's mood: a file is judged by the second look.
-    let looked = look(&file, &options).or_else(|_| look(&file, &options));
+    let looked = look(&file, &options, &mut remembered);
+    let looked = looked.or_else(|_| look(&file, &options, &mut remembered));
+    let remembered = remembered.unwrap_or_else(|| remembered::read(secure))?;
     match looked {
         Ok(found) => start(options, file, found, remembered),
         Err(error) => {
             begin_anew(&file, &options, remembered, error)?;
-            let remembered = remembered::read(&options.secure)?;
-            let found = look(&file, &options)?;
+            let mut remembered = None;
+            let found = look(&file, &options, &mut remembered)?;
+            let remembered = remembered.unwrap_or_else(|| remembered::read(&options.secure))?;
             start(options, file, found, remembered)
         }
     }
@@ -166,8 +170,16 @@ struct Found {
     doubt: bool,
 }
 
-/// Every check of the start, on a connection that changes nothing.
-fn look(file: &QueueFile, options: &QueueOptions) -> Result<Found, OpenError> {
+/// What the secure directory remembers, or why it could not be read.
+type Memory = Result<Option<Remembered>, OpenError>;
+
+/// Every check of the start, on connections that change nothing. What is `remembered` is read, if it was not yet, while
+/// the end of the queue is being checked.
+fn look(
+    file: &QueueFile,
+    options: &QueueOptions,
+    remembered: &mut Option<Memory>,
+) -> Result<Found, OpenError> {
     let secure = &options.secure;
     match file.check_header() {
         Err(OpenError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Err(missing(secure)),
@@ -175,10 +187,29 @@ fn look(file: &QueueFile, options: &QueueOptions) -> Result<Found, OpenError> {
     }
     let connection = file.open_to_read()?;
     let transaction = connection.unchecked_transaction().map_err(StorageError::from)?;
-    let identity = identity::load(&transaction, secure)?;
-    let keyring = Keyring::of(&identity);
-    let standing = Standing::load(&transaction)?;
-    check::check_tail(&transaction, &identity, &keyring, &standing)?;
+    let standing = Standing::load(&transaction);
+    let tail = standing.as_ref().ok().map(|standing| Tail::of(&transaction, standing)).transpose()?;
+    let (identity, here, beside) = std::thread::scope(|scope| {
+        let beside = tail.as_ref().filter(|tail| tail.is_for_two() && may_read_at_once(secure));
+        // Without another thread, this one does it all.
+        let thread = std::thread::Builder::new().name("queue-check".to_owned());
+        let beside = beside.and_then(|tail| thread.spawn_scoped(scope, || tail.follow_beside(file)).ok());
+        remembered.get_or_insert_with(|| remembered::read(secure));
+        let identity =
+            identity::load(&transaction, secure).map(|identity| (Keyring::of(&identity), identity));
+        let here = match (&identity, &tail) {
+            (Ok((keyring, identity)), Some(tail)) => tail.check(&transaction, identity, keyring),
+            _ => Ok(None),
+        };
+        let beside = beside.map_or(Ok(None), |thread| {
+            thread.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
+        });
+        (identity, here, beside)
+    });
+    // Whose file it is comes before what is wrong with it.
+    let (keyring, identity) = identity?;
+    let standing = standing?;
+    tail::sound([here?, beside?])?;
     let anchor = anchor::read_if_ours(secure.places(), identity.station)?;
     let doubt = match check::check_anchor(&transaction, &identity, &standing, anchor) {
         Ok(()) => false,
@@ -189,6 +220,12 @@ fn look(file: &QueueFile, options: &QueueOptions) -> Result<Found, OpenError> {
         Err(error) => return Err(error),
     };
     Ok(Found { identity, keyring, doubt })
+}
+
+/// Whether a second thread can read while this one computes.
+fn may_read_at_once(secure: &Secure) -> bool {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores > 1 && !secure.places().storage.in_order()
 }
 
 /// Makes a new file in the place of one that is gone or cannot be used, which is set aside.

@@ -9,10 +9,10 @@ use super::present::{Own, Present};
 use super::rows::{self, EpochRow};
 use super::set_aside::{self, EvidenceBatch};
 use super::standing;
-use super::{Batch, OwnHashes, PageMark, StoredPage, log};
+use super::{Batch, LabelOperation, OwnHashes, PageMark, StoredPage, blob, labels, log};
 use crate::secure::{Places, QueueKey};
 use lotgate_domain::chain::Head;
-use lotgate_domain::ids::Epoch;
+use lotgate_domain::ids::{Epoch, Hash};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use tokio::sync::oneshot;
@@ -33,6 +33,14 @@ pub(super) enum Question {
     },
     Page {
         reply: Reply<Option<StoredPage>>,
+    },
+    Blob {
+        sha256: Hash,
+        reply: Reply<Option<Vec<u8>>>,
+    },
+    Labels {
+        limit: u64,
+        reply: Reply<Vec<LabelOperation>>,
     },
     Hashes {
         epoch: Epoch,
@@ -105,6 +113,12 @@ impl Reader {
                 Question::Page { reply } => {
                     let _ = reply.send(self.ask(page));
                 }
+                Question::Blob { sha256, reply } => {
+                    let _ = reply.send(self.ask(|connection| blob::read(connection, sha256)));
+                }
+                Question::Labels { limit, reply } => {
+                    let _ = reply.send(self.ask(|connection| labels::newest(connection, limit)));
+                }
                 Question::Evidence { max_bytes, reply } => {
                     let find = |connection: &Connection| {
                         set_aside::next_evidence(connection, &self.places, &self.key, max_bytes)
@@ -136,7 +150,7 @@ impl Reader {
     }
 }
 
-fn storage(error: rusqlite::Error) -> QueueError {
+pub(super) fn storage(error: rusqlite::Error) -> QueueError {
     QueueError::Storage(error.into())
 }
 

@@ -199,6 +199,43 @@ pub(super) fn operations_after<E: From<rusqlite::Error>>(
     Ok(())
 }
 
+/// What links an operation to the one before, and its place.
+#[derive(Debug)]
+pub(super) struct LinkRow<'a> {
+    pub(super) position: u64,
+    pub(super) epoch_n: u64,
+    pub(super) seq: u64,
+    pub(super) hash: Hash,
+    pub(super) entry: &'a [u8],
+}
+
+/// Calls `each` with the operations after position `before` up to `last`, in order; `each` says whether to go on.
+pub(super) fn links_between(
+    connection: &Connection,
+    before: u64,
+    last: u64,
+    mut each: impl FnMut(&LinkRow<'_>) -> bool,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT position, epoch_n, seq, hash, entry FROM operation \
+         WHERE position > ?1 AND position <= ?2 ORDER BY position",
+    )?;
+    let mut found = statement.query((before, last))?;
+    while let Some(row) = found.next()? {
+        let link = LinkRow {
+            position: row.get(0)?,
+            epoch_n: row.get(1)?,
+            seq: row.get(2)?,
+            hash: Hash(row.get(3)?),
+            entry: row.get_ref(4)?.as_blob()?,
+        };
+        if !each(&link) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 fn operation(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
     let id: [u8; 16] = row.get(3)?;
     Ok(OperationRow {

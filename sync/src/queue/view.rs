@@ -6,7 +6,7 @@ use super::export::{ExportError, ExportReport, Source};
 use super::file::QueueFile;
 use super::identity::{self, Identity};
 use super::standing::{Standing, Surroundings};
-use super::{CapacityLimits, QueueState, anchor, audit, check, remembered, rows};
+use super::{CapacityLimits, QueueState, anchor, audit, check, remembered, rows, tail};
 use crate::secure::recovery::{self, Of, RecoveryError, RecoveryState};
 use crate::secure::{Places, Secure, StationKeys};
 use lotgate_domain::chain::Head;
@@ -128,7 +128,7 @@ impl QueueView {
         .map_err(StorageError::from)?;
         match found {
             Some(fault) => Err(OpenError::Damaged(fault)),
-            None => check::check_tail(&transaction, &self.identity, &keyring, &standing),
+            None => tail::check_tail(&transaction, &self.identity, &keyring, &standing),
         }
     }
 

@@ -9,7 +9,7 @@ use super::present::{Own, Present};
 use super::reader::{ReaderSlot, Slot};
 use super::rows::{self, OperationRow};
 use super::standing::{self, Standing, Surroundings};
-use super::{Appended, Draft, KeepPageError, QueueState, SettleError, Settled, Settlement};
+use super::{Appended, Draft, KeepPageError, QueueState, SettleError, Settled, Settlement, blob, tail};
 use crate::secure::Secure;
 use lotgate_domain::chain::Head;
 use lotgate_domain::ids::Epoch;
@@ -331,7 +331,7 @@ impl Writer {
     fn load(&self) -> Result<(Connection, Standing), OpenError> {
         let connection = self.file.open_to_write()?;
         let standing = Standing::load(&connection)?;
-        check::check_tail(&connection, &self.composer.identity, &self.present.get().keyring, &standing)?;
+        tail::check_tail(&connection, &self.composer.identity, &self.present.get().keyring, &standing)?;
         let held =
             check::position_of(&connection, &self.composer.identity, &standing.epochs, &self.standing.head);
         match held.map_err(StorageError::from)? {
@@ -431,7 +431,8 @@ fn append_one(
     after: &mut Standing,
 ) -> rusqlite::Result<Result<(Appended, usize), AppendError>> {
     let position = after.position.saturating_add(1);
-    let draft = draft.knowing(&after.log.known);
+    let mut draft = draft.knowing(&after.log.known);
+    let blobs = std::mem::take(&mut draft.blobs);
     let composed = match composer.compose(draft, epoch, &after.head, position, &after.clock) {
         Ok(composed) => composed,
         Err(refused) => return Ok(Err(refused)),
@@ -443,8 +444,9 @@ fn append_one(
         Err(error) if is_unique(&error) => return Ok(Err(AppendError::IdReused(appended.id))),
         Err(error) => return Err(error),
     }
+    let blob_bytes = blob::keep(transaction, &blobs)?;
     after.follow(&appended);
-    Ok(Ok((appended, row.entry.len())))
+    Ok(Ok((appended, row.entry.len().saturating_add(blob_bytes))))
 }
 
 /// The row of an operation that was composed.

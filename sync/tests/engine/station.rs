@@ -149,7 +149,7 @@ pub(crate) fn lots(numbers: &[&str]) -> ReferenceFile {
         codes: Vec::new(),
     };
     ReferenceFile {
-        items: vec![Item { item: "A".to_owned(), gtin: None }],
+        items: vec![Item { item: "A".to_owned(), name: None, gtin: None }],
         lots: numbers.iter().map(lot).collect(),
     }
 }

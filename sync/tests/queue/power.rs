@@ -46,6 +46,11 @@ enum Told {
     Doubtful,
 }
 
+/// The bytes that come with every eighth operation: some pages of them.
+fn blob(n: u64) -> Option<Vec<u8>> {
+    n.is_multiple_of(8).then(|| n.to_be_bytes().repeat(1_500))
+}
+
 /// What was found wrong after a cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
@@ -167,6 +172,7 @@ impl PowerStation {
         random[..8].copy_from_slice(&n.to_be_bytes());
         let id = OperationId::from_parts(5, &random);
         draft.id = Some(id);
+        draft.blobs = blob(n).into_iter().collect();
         self.told.insert(id, (n, Told::Doubtful));
         (id, draft)
     }
@@ -342,6 +348,7 @@ impl PowerStation {
         self.tally.cuts += 1;
         let queue = self.open_again().map_err(|error| Wrong::NotOpened(words(&error)))?;
         let found = self.found(&queue).await?;
+        self.check_blobs(&queue, &found).await?;
         let mut wrong = None;
         for (id, (n, told)) in &mut self.told {
             let there = found.get(id);
@@ -370,6 +377,22 @@ impl PowerStation {
     pub fn verify(&self) -> Result<(), Wrong> {
         let verification = self.view().verify(|_| {}).map_err(|error| Wrong::Broken(words(&error)))?;
         if verification.ok() { Ok(()) } else { Err(Wrong::Broken(format!("{verification:?}"))) }
+    }
+
+    /// What came with an operation is there exactly if the operation is.
+    async fn check_blobs(
+        &self,
+        queue: &Queue,
+        found: &BTreeMap<OperationId, (u64, Hash)>,
+    ) -> Result<(), Wrong> {
+        for (id, (n, _)) in &self.told {
+            let Some(blob) = blob(*n) else { continue };
+            let kept = queue.blob(Hash::of(&blob)).await.map_err(|error| Wrong::Broken(words(&error)))?;
+            if kept.is_some() != found.contains_key(id) || kept.is_some_and(|kept| kept != blob) {
+                return Err(Wrong::Broken(format!("the blob of operation {n} is not as the operation is")));
+            }
+        }
+        Ok(())
     }
 
     fn check_state(&mut self, queue: &Queue) -> Result<(), Wrong> {

@@ -7,7 +7,9 @@ use lotgate_devices::event::Delivery;
 use lotgate_devices::serial::SerialScanner;
 use lotgate_domain::barcode::SitePatterns;
 use lotgate_domain::ids::{BootId, Hash};
-use lotgate_station::actor::{Report, Station};
+use lotgate_domain::text::Language;
+use lotgate_station::actor::{LabelSource, Printing, Report, Station};
+use lotgate_station::print::Jobs;
 use lotgate_sync::clock::{Clock as _, SystemClock};
 use lotgate_sync::queue::PageMark;
 use lotgate_sync::runner::Reference;
@@ -70,7 +72,21 @@ async fn scan_to_commit(plant: &Plant) -> Result<()> {
     let _scanner = SerialScanner::start(binding, Timing::default(), sink)?;
     let site_codes = SitePatterns::default();
     let random = Arc::new(SystemRandom);
-    tokio::spawn(Station { queue, site_codes, reference, random, devices, reports, shutdown: stopped }.run());
+    let source = LabelSource { station: "bench".to_owned(), training: true, language: Language::En };
+    let printing = Printing::new(Jobs::fold(None, &[]), None, source);
+    let requests = mpsc::channel(1).1;
+    let station = Station {
+        queue,
+        site_codes,
+        reference,
+        random,
+        devices,
+        printing,
+        requests,
+        reports,
+        shutdown: stopped,
+    };
+    tokio::spawn(station.run());
 
     let mut disk = Floor::in_dir(&machine.dir)?;
     let (mut floor, mut ours) = (Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 
 use super::super::language;
 use crate::actor::Report;
-use lotgate_devices::event::{DeviceInfo, DeviceState, Role};
+use lotgate_devices::event::{DeviceInfo, DeviceState, PrinterEvent, PrinterState, Role};
 use lotgate_domain::protocol::care::DeviceReport;
 use lotgate_sync::queue::{AppendError, Appended};
 use lotgate_sync::runner::{StationReport, SyncHandle};
@@ -36,11 +36,24 @@ pub(super) fn print(mut told: mpsc::Receiver<Report>, mut events: bool, sync: &S
                 let (code, text) = (fault.code(), language().text(fault.code()));
                 tracing::warn!(device.id = device.id, code, text, "device.fault");
             }
+            Report::Printer(device, PrinterEvent::State(PrinterState::Ready)) => {
+                tracing::info!(device.id = device.id, "device.ready");
+            }
+            Report::Printer(device, PrinterEvent::State(state)) => {
+                let (code, text) = (state.code(), language().text(state.code()));
+                tracing::warn!(device.id = device.id, code, text, "device.not_ready");
+            }
+            Report::Printer(device, PrinterEvent::Doubtful(_, doubt)) => {
+                let (code, text) = (doubt.code(), language().text(doubt.text_code()));
+                tracing::warn!(device.id = device.id, code, text, "print.doubtful");
+            }
+            Report::Printer(..) => {}
             Report::NotKept(error) => {
                 let (code, text) = (error.code(), language().text(error.code()));
                 tracing::error!(code, text, "operation.refused");
             }
-            Report::Repeated { .. } => {}
+            Report::NoLabel(code) => tracing::warn!(code, text = language().text(code), "label.refused"),
+            Report::Repeated { .. } | Report::Jobs(_) => {}
         }
     }
 }
@@ -71,7 +84,7 @@ fn event_line(appended: &Appended) -> String {
 
 /// What was told so far, as heartbeats say it.
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     /// By id, so that one role may have several.
     devices: BTreeMap<String, DeviceReport>,
     /// Why the last operation was not kept; `None` since one was.
@@ -80,31 +93,37 @@ struct Told {
 
 impl Told {
     /// Says whether anything changed.
-    fn note(&mut self, report: &Report) -> bool {
+    pub(crate) fn note(&mut self, report: &Report) -> bool {
         match report {
-            Report::Device(device, state) => self.note_device(device, *state),
+            Report::Device(device, DeviceState::Ready) => self.note_device(device, "open"),
+            Report::Device(device, state) => self.note_device(device, state.code()),
+            Report::Printer(device, PrinterEvent::State(PrinterState::Ready)) => {
+                self.note_device(device, "open")
+            }
+            Report::Printer(device, PrinterEvent::State(state)) => self.note_device(device, state.code()),
             Report::Committed { .. } => self.refusing.take().is_some(),
             Report::NotKept(error) => {
                 let code = refusal(error);
                 code.is_some() && std::mem::replace(&mut self.refusing, code) != code
             }
-            Report::Fault(..) | Report::Repeated { .. } => false,
+            Report::Fault(..)
+            | Report::Repeated { .. }
+            | Report::Jobs(_)
+            | Report::NoLabel(_)
+            | Report::Printer(..) => false,
         }
     }
 
-    fn note_device(&mut self, device: &DeviceInfo, state: DeviceState) -> bool {
+    fn note_device(&mut self, device: &DeviceInfo, state: &'static str) -> bool {
         let role = match device.role {
             Role::Scanner => "scanner",
-        };
-        let state = match state {
-            DeviceState::Ready => "open",
-            other => other.code(),
+            Role::Printer => "printer",
         };
         let now = DeviceReport { role: role.to_owned(), state: state.to_owned() };
         self.devices.insert(device.id.clone(), now.clone()) != Some(now)
     }
 
-    fn report(&self) -> StationReport {
+    pub(crate) fn report(&self) -> StationReport {
         StationReport {
             devices: self.devices.values().cloned().collect(),
             disk_free: None,

@@ -6,7 +6,8 @@ use super::super::{Exit, Failure};
 use super::Check;
 use crate::retired::Retirement;
 use lotgate_devices::binding::{PortSelector, ScannerBinding};
-use lotgate_devices::event::DeviceState;
+use lotgate_devices::event::{DeviceState, PrinterState};
+use lotgate_devices::printer::{PrinterBinding, PrinterTiming};
 use lotgate_sync::queue::library_versions;
 use lotgate_sync::secure::Places;
 use std::path::Path;
@@ -77,11 +78,31 @@ fn own_user() -> Option<u32> {
 }
 
 pub(super) fn check_devices(site: &Site) -> Vec<Check> {
-    if site.config.scanners.is_empty() {
+    if site.config.scanners.is_empty() && site.config.printers.is_empty() {
         return vec![Check::ok("devices", "none configured")];
     }
     let agent = running_agent(&site.places);
-    site.config.scanners.iter().map(|binding| check_scanner(binding, agent)).collect()
+    let scanners = site.config.scanners.iter().map(|binding| check_scanner(binding, agent));
+    scanners.chain(site.config.printers.iter().map(check_printer)).collect()
+}
+
+/// Whether it answers that it is ready. It is asked once, on a connection of its own, between two questions of an
+/// agent that runs.
+fn check_printer(binding: &PrinterBinding) -> Check {
+    let which = match &binding.name {
+        Some(name) => format!("{name}, {}", binding.address()),
+        None => binding.address(),
+    };
+    match lotgate_devices::printer::try_printer(binding, &PrinterTiming::default()) {
+        PrinterState::Ready if binding.info().simulated => {
+            Check::ok("printer", format!("{which} (simulated)"))
+        }
+        PrinterState::Ready => Check::ok("printer", which),
+        state @ (PrinterState::Unreachable | PrinterState::NotZpl) => {
+            Check::fail("printer", Failure::new(Exit::DeviceMissing, state.code(), which))
+        }
+        state => Check::warn("printer", state.code(), which),
+    }
 }
 
 /// A port that is busy while an agent runs is the agent's.

@@ -1,8 +1,9 @@
 //! Once an hour: letting go of what the cloud confirmed long ago.
 
-use super::super::site::{Site, shared_clock};
+use super::site::{Site, shared_clock};
 use lotgate_domain::protocol::CloudApi as _;
 use lotgate_sync::queue::Queue;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -11,7 +12,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const RETENTION_S: u64 = 30 * 86_400;
 
 /// Until `stopped` turns true.
-pub(super) async fn run(site: Site, queue: Queue, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn run(site: Arc<Site>, queue: Queue, mut stopped: watch::Receiver<bool>) {
     loop {
         let told = async {
             let _ = stopped.wait_for(|stop| *stop).await;

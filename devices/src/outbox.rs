@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::event::{Delivery, DeviceEvent, DeviceEventKind, DeviceFault, DeviceInfo, EventSink};
 
-pub(super) struct Outbox<S> {
+pub(crate) struct Outbox<S> {
     sink: S,
     limit: usize,
     waiting: VecDeque<DeviceEvent>,
@@ -15,12 +15,12 @@ pub(super) struct Outbox<S> {
 }
 
 impl<S: EventSink> Outbox<S> {
-    pub(super) fn new(sink: S, limit: usize) -> Self {
+    pub(crate) fn new(sink: S, limit: usize) -> Self {
         Self { sink, limit, waiting: VecDeque::new(), overrun: false, overruns: 0, closed: false }
     }
 
     /// Takes an event and hands over what the consumer has room for.
-    pub(super) fn put(&mut self, device: &DeviceInfo, kind: DeviceEventKind) {
+    pub(crate) fn put(&mut self, device: &DeviceInfo, kind: DeviceEventKind) {
         self.waiting.push_back(DeviceEvent { device: device.clone(), at_mono: Instant::now(), kind });
         self.hand_over();
         if self.is_full() && !self.overrun {
@@ -42,7 +42,7 @@ impl<S: EventSink> Outbox<S> {
     }
 
     /// Hands over what the consumer has room for.
-    pub(super) fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         while let Some(event) = self.waiting.pop_front() {
             match self.sink.offer(event) {
                 Delivery::Taken => {}
@@ -60,19 +60,19 @@ impl<S: EventSink> Outbox<S> {
     }
 
     /// Reading has to pause.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= self.limit
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn overruns(&self) -> u64 {
+    pub(crate) fn overruns(&self) -> u64 {
         self.overruns
     }
 }

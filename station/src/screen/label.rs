@@ -1,0 +1,142 @@
+//! The label screen: the label as it is printed, and how far its print job has come (LBL-4).
+
+use super::compose::{action, clock_time};
+use super::known::{JobNow, Known, Works};
+use super::{Action, Answer, JobStep, Label, Main, Place, Request, StepState, Text};
+use crate::print::{Evidence, Standing};
+
+pub(super) fn main(known: &Known, works: &Works) -> Main {
+    let Some(now) = &works.job else { return super::scan::main(known, works) };
+    let label = &now.job.label;
+    let title = match label.copy {
+        0 | 1 => Text::of("label_original"),
+        copy => Text::of("label_copy").with("n", copy),
+    };
+    Main::Label(Label {
+        preview: now.preview.clone(),
+        size: Text::of("label_size"),
+        words: now.words.clone(),
+        printer: printer_name(works),
+        title: title.with("serial", &label.serial),
+        steps: steps(known, now),
+        record: Text::of("label_record")
+            .with("n", label.bytes)
+            .with("hash", label.sha256.to_string().chars().take(8).collect::<String>()),
+        answers: if now.asked { answers() } else { Vec::new() },
+    })
+}
+
+pub(super) fn actions(works: &Works) -> Vec<Action> {
+    let Some(now) = &works.job else { return Vec::new() };
+    let back = action(Place::Back, "chevron-left", "act_back", Some(Request::ShowScan));
+    let devices = action(Place::Middle, "activity", "act_devices", Some(Request::ShowDevices));
+    let waits = |key| action(Place::Waits, "printer", key, None);
+    match now.job.standing {
+        Standing::Waiting if now.may_cancel => vec![
+            devices,
+            action(Place::Middle, "x", "act_cancel_print", Some(Request::CancelPrint)),
+            waits("act_waits_printer"),
+        ],
+        Standing::Waiting => vec![devices, waits("act_waits_printer")],
+        Standing::Sending | Standing::Sent => vec![devices, waits("act_printing")],
+        Standing::Unknown(_) => vec![devices, action(Place::Waits, "hand", "act_answer_above", None)],
+        Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan) => {
+            vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None)]
+        }
+        Standing::Confirmed(_) | Standing::ResolvedPrinted(_) => {
+            vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_label", None)]
+        }
+        Standing::NotPrinted(_) if now.may_copy => {
+            vec![back, action(Place::Primary, "printer", "act_print_again", Some(Request::PrintAgain))]
+        }
+        Standing::NotPrinted(_) | Standing::Cancelled => {
+            vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None)]
+        }
+    }
+}
+
+pub(super) fn printer_name(works: &Works) -> String {
+    works.printer.as_ref().map_or_else(String::new, |printer| {
+        printer.name.clone().unwrap_or_else(|| printer.id.trim_start_matches("tcp:").to_owned())
+    })
+}
+
+fn answers() -> Vec<Answer> {
+    let answer = |key: &str, icon: &str, printed| Answer {
+        title: Text::of(&format!("answer_{key}")),
+        sentence: Text::of(&format!("answer_{key}_next")),
+        icon: icon.to_owned(),
+        request: Request::Printed { printed },
+    };
+    vec![answer("printed", "check", true), answer("not_printed", "x", false)]
+}
+
+fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
+    let job = &now.job;
+    let reached = |wanted: fn(&Standing) -> bool| {
+        let at = job.reached.iter().rev().find(|(standing, _)| wanted(standing)).map(|(_, at)| *at);
+        at.map(|at| clock_time(at, &known.zone))
+    };
+    let step = |key: &str, sentence: Text, at: Option<String>, state| JobStep {
+        title: Text::of(key),
+        sentence,
+        at,
+        state,
+    };
+    let waits = job.standing == Standing::Waiting;
+    let held_up = now.blocked.map(|state| Text::of(state.code()));
+    let queued = reached(|standing| *standing == Standing::Waiting);
+    let first = match &held_up {
+        Some(why) if waits => step("job_queued", why.clone(), queued, StepState::Fault),
+        _ => step("job_queued", Text::of("job_queued_is"), queued, done(!waits)),
+    };
+    let sent_at = reached(|standing| *standing == Standing::Sent)
+        .or_else(|| reached(|standing| *standing == Standing::Sending));
+    let sent = match (job.standing, held_up) {
+        (Standing::Sent, Some(why)) => step("job_sent", why, sent_at, StepState::Fault),
+        (Standing::Sending | Standing::Sent, _) => {
+            step("job_sent", Text::of("job_sent_now"), sent_at, StepState::Now)
+        }
+        (Standing::Waiting | Standing::Cancelled, _) => {
+            step("job_sent", Text::of("job_sent_open"), None, StepState::Open)
+        }
+        _ => step("job_sent", Text::of("job_sent_is"), sent_at, StepState::Done),
+    };
+    let shown_at = reached(|standing| {
+        matches!(standing, Standing::Confirmed(_) | Standing::ResolvedPrinted(_) | Standing::NotPrinted(_))
+    });
+    let (key, sentence, state) = match job.standing {
+        Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan) => {
+            ("job_printed", "job_printed_scan", StepState::Done)
+        }
+        Standing::Confirmed(_) => ("job_printed", "job_printed_status", StepState::Done),
+        Standing::ResolvedPrinted(_) => ("job_printed", "job_printed_person", StepState::Done),
+        Standing::NotPrinted(Evidence::NothingWritten) => {
+            ("job_not_printed", "job_not_printed_nothing", StepState::Fault)
+        }
+        Standing::NotPrinted(_) => ("job_not_printed", "job_not_printed_person", StepState::Fault),
+        Standing::Unknown(doubt) => ("job_unknown", doubt.text(), StepState::NeedsYou),
+        Standing::Cancelled => ("job_cancelled", "job_cancelled_is", StepState::Done),
+        Standing::Waiting | Standing::Sending | Standing::Sent => {
+            ("job_printed", "job_printed_open", StepState::Open)
+        }
+    };
+    let printed = step(key, Text::of(sentence), shown_at, state);
+    let read = job.reached.iter().any(|(standing, _)| {
+        matches!(
+            standing,
+            Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan)
+        )
+    });
+    let is_printed = matches!(job.standing, Standing::Confirmed(_) | Standing::ResolvedPrinted(_));
+    let scan = match (read, is_printed) {
+        (true, _) => step("job_read", Text::of("job_read_is"), None, StepState::Done),
+        (false, true) => step("job_read", Text::of("job_read_now"), None, StepState::Now),
+        (false, false) => step("job_read", Text::of("job_read_open"), None, StepState::Open),
+    };
+    vec![first, sent, printed, scan]
+}
+
+const fn done(yes: bool) -> StepState {
+    if yes { StepState::Done } else { StepState::Now }
+}

@@ -1,0 +1,128 @@
+//! The scan screen.
+
+use super::site::{Values, ago, now};
+use super::{Scene, scene};
+use lotgate_devices::event::DeviceState;
+use lotgate_domain::ids::OperationId;
+use lotgate_domain::operation::body::{Element, SnapshotLot};
+use lotgate_domain::reference::LotStatus;
+use lotgate_station::screen::{Act, Known, Phase, ScanAct};
+use lotgate_sync::engine::status::Link;
+
+/// What the scanner gave for the lot that may be used.
+pub(super) fn accepted(values: &Values) -> ScanAct {
+    let lot = values.lot(7);
+    ScanAct {
+        refusal: None,
+        id: OperationId(uuid::Uuid::from_u128(1)),
+        seq: values.seq,
+        at: ago(1),
+        device: values.scanner_id.to_owned(),
+        text: format!("]d201{}\u{241d}1727093010{lot}", crate::plant::GTIN),
+        symbology: "gs1_datamatrix".to_owned(),
+        kind: "gs1_element_string".to_owned(),
+        elements: vec![element("01", crate::plant::GTIN), element("17", "270930"), element("10", &lot)],
+        item: Some("RM-1042".to_owned()),
+        lot: Some(lot),
+        snapshot_lot: Some(SnapshotLot { status: LotStatus::Released, expiry: "2027-09-30".parse().ok() }),
+        repeats: 0,
+        can_print: true,
+    }
+}
+
+/// The same scan with another outcome.
+pub(super) fn refused(values: &Values, code: &'static str, lot: u32, status: LotStatus) -> ScanAct {
+    let mut scan = accepted(values);
+    let lot = values.lot(lot);
+    scan.text = format!("]d201{}\u{241d}1727093010{lot}", crate::plant::GTIN);
+    scan.elements = vec![element("01", crate::plant::GTIN), element("17", "270930"), element("10", &lot)];
+    scan.snapshot_lot = Some(SnapshotLot { status, expiry: "2027-09-30".parse().ok() });
+    (scan.refusal, scan.lot, scan.can_print) = (Some(code), Some(lot), false);
+    scan
+}
+
+/// A code of which nothing is known: as many characters as a plain code may have.
+pub(super) fn unknown(values: &Values, code: &'static str) -> ScanAct {
+    let mut scan = accepted(values);
+    scan.text = match values.suffix {
+        "" => "]C0PALLET-004711".to_owned(),
+        _ => format!("]C0{}", "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-".repeat(7)),
+    };
+    (scan.symbology, scan.kind) = ("code_128".to_owned(), "plain".to_owned());
+    (scan.elements, scan.item, scan.lot, scan.snapshot_lot) = (Vec::new(), None, None, None);
+    (scan.refusal, scan.can_print) = (Some(code), false);
+    scan
+}
+
+fn element(ai: &str, value: &str) -> Element {
+    Element { ai: ai.to_owned(), value: value.to_owned() }
+}
+
+pub(super) fn with(mut known: Known, act: Act) -> Known {
+    known.sound = 1;
+    known.act = act;
+    known
+}
+
+pub(super) fn scenes(values: &Values) -> Vec<Scene> {
+    let scan = |scan: ScanAct| with(values.known(), Act::Scan(Box::new(scan)));
+    let offline = |link: Link| values.known_with(|works| values.offline(works, link));
+    let nothing_known = values.known_with(|works| {
+        works.reference = None;
+        works.queue = values.queue(0, now());
+        works.sync.engine.link = Link::Connecting;
+    });
+    let unplugged = values.known_with(|works| {
+        works.devices.iter_mut().for_each(|device| device.state = DeviceState::Unplugged);
+    });
+    let away = Act::DeviceAway { id: values.scanner_id.to_owned(), code: "unplugged", at: ago(9) };
+    let interrupted =
+        Act::DeviceFault { id: values.scanner_id.to_owned(), code: "scan_unterminated", at: ago(2) };
+    let mut repeated = refused(values, "lot_held", 8, LotStatus::Hold);
+    repeated.repeats = 12;
+    let mut cannot_print = accepted(values);
+    cannot_print.can_print = false;
+    let scenes = [
+        ("starting", values.knows(Phase::Starting)),
+        ("scan", values.known()),
+        ("scan-knows-nothing", nothing_known),
+        ("scan-accepted", scan(accepted(values))),
+        ("scan-accepted-no-label", scan(cannot_print)),
+        ("scan-held", scan(refused(values, "lot_held", 8, LotStatus::Hold))),
+        ("scan-held-again", scan(repeated)),
+        ("scan-expiry-differs", scan(refused(values, "expiry_mismatch", 2, LotStatus::Released))),
+        ("scan-unknown", scan(unknown(values, "unknown_lot"))),
+        ("scan-unreadable", scan(unknown(values, "wrong_check_digit"))),
+        ("scan-offline", offline(Link::Offline)),
+        ("scan-offline-accepted", with(offline(Link::Unreachable), Act::Scan(Box::new(accepted(values))))),
+        (
+            "scan-offline-held",
+            with(
+                offline(Link::Offline),
+                Act::Scan(Box::new(refused(values, "lot_held", 8, LotStatus::Hold))),
+            ),
+        ),
+        ("scan-trouble", offline(Link::Unauthorised)),
+        ("scan-paused", offline(Link::Paused)),
+        ("scan-unplugged", with(unplugged, away)),
+        ("scan-interrupted", with(values.known(), interrupted)),
+        ("scan-not-kept", with(values.known(), Act::NotKept { code: "disk_full", at: ago(3) })),
+        ("scan-enrolled", with(values.known(), Act::Enrolled)),
+        ("scan-demonstration", values.known_with(|works| values.demonstration(works))),
+        (
+            "scan-demonstration-offline",
+            values.known_with(|works| {
+                values.demonstration(works);
+                values.offline(works, Link::Offline);
+            }),
+        ),
+        (
+            "scan-demonstration-accepted",
+            with(
+                values.known_with(|works| values.demonstration(works)),
+                Act::Scan(Box::new(accepted(values))),
+            ),
+        ),
+    ];
+    scenes.iter().map(|(name, known)| scene(name, values.suffix, known)).collect()
+}
