@@ -193,7 +193,7 @@ test("a touch that is still down while new screens come is not lost", async () =
   const { page, close } = await openPage(SIZES[1]);
   for (const name of ["scan-accepted", "label-unknown-silent", "devices-offline"]) {
     const painted = () => page.waitForRequest((request) => new URL(request.url()).pathname === "/painted");
-    await Promise.all([painted(), page.goto(`${bridge.address}/?scene=${name}&again`, { waitUntil: "commit" })]);
+    await Promise.all([painted(), page.goto(`${bridge.address}/?scene=${name}&again=1`, { waitUntil: "commit" })]);
     const box = await page.locator("button[data-request]").last().boundingBox();
     await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
     await page.mouse.down();
