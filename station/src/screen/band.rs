@@ -261,7 +261,7 @@ fn job_said(known: &Known, works: &Works, now: &JobNow) -> Said {
             Said::asks("band_label_stick", "band_label_stick_why")
         }
         (Standing::NotPrinted(Evidence::NothingWritten), _) => {
-            Said::fault(Text::of("band_label_not_printed"), "job_not_printed_nothing")
+            Said::fault(Text::of("band_label_failed"), "job_not_printed_nothing")
         }
         (Standing::NotPrinted(_), _) => {
             Said::new(BandState::NeedsYou, Text::of("band_label_not_printed"), Text::of("band_label_again"))
