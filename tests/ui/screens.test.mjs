@@ -144,22 +144,28 @@ describe("every request", () => {
   test("is reached by one touch of what offers it, and by no keyboard", async () => {
     const { page, close } = await openPage(SIZES[1]);
     const reached = new Set();
+    const touched = new Set();
     for (const scene of scenes.en.filter((scene) => !scene.words_only)) {
       const { actions, demo, main } = scene.screen;
       const offers = [...actions.map(({ label, request }) => [label, request]),
         ...(main.answers ?? []).map(({ title, request }) => [title, request])].filter(([, request]) => request);
       for (const [label, request] of offers) {
+        // The same offer on the same kind of screen is drawn by the same lines.
+        const offer = JSON.stringify([main.kind, label.key, request]);
+        if (touched.has(offer)) continue;
+        touched.add(offer);
         await show(page, bridge.address, scene, "en");
         const target = page.getByRole("button").filter({ hasText: pattern(label, "en") });
         assert.deepEqual(await touch(page, target), request, `${scene.name}: ${label.key}`);
         reached.add(request.request);
       }
-      for (const { label, number } of demo) {
+      for (const { label, number } of touched.has("demo") ? [] : demo) {
         await show(page, bridge.address, scene, "en");
         const target = page.getByRole("button").filter({ hasText: label });
         assert.deepEqual(await touch(page, target.first()), { request: "demo_scan", number }, scene.name);
         reached.add("demo_scan");
       }
+      if (demo.length > 0) touched.add("demo");
       if (main.alarms?.length > 1) {
         await show(page, bridge.address, scene, "en");
         const next = page.locator(".alarms button");

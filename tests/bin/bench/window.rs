@@ -28,7 +28,6 @@ pub(crate) fn rows(plant: &Plant) -> Result<()> {
             .arg(station.dir.join("lotgate.toml"))
             .env("DISPLAY", &display.name)
             .env("GDK_BACKEND", "x11")
-            .env("LIBGL_ALWAYS_SOFTWARE", "1")
             .env("LOTGATE_LOG", "info,lotgate_station=debug");
         let window = Process::start(&mut command)?;
         said(&window, "screen.first_painted")?;

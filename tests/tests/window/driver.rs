@@ -44,8 +44,8 @@ impl Window {
             .env("DISPLAY", &display.name)
             .env("TAURI_WEBVIEW_AUTOMATION", "true")
             .env("GDK_BACKEND", "x11")
-            .env("LIBGL_ALWAYS_SOFTWARE", "1")
-            .env("WEBKIT_DISABLE_DMABUF_RENDERER", "1");
+            .env("XDG_DATA_HOME", station.dir.join("xdg"))
+            .env("XDG_CACHE_HOME", station.dir.join("xdg"));
         let driver = Process::start(&mut command).context("WebKitWebDriver: tests/setup.sh installs it")?;
         let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/window-screens");
         std::fs::create_dir_all(&pictures)?;

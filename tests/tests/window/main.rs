@@ -18,7 +18,7 @@ use driver::Window;
 use lotgate_domain::text::Language;
 use lotgate_tests::display::{Display, Size};
 use lotgate_tests::plant::{Plant, Station, lot_scan};
-use lotgate_tests::programs::{run, wait_for};
+use lotgate_tests::programs::wait_for;
 
 /// Runs a test at both sizes, one after the other, each with a plant of its own.
 fn at_both_sizes(name: &str, test: impl Fn(&Display, &mut Plant) -> Result<()>) -> Result<()> {
@@ -141,11 +141,4 @@ fn the_other_language_is_one_touch_away() -> Result<()> {
         window.picture("scan-held-german")?;
         window.close()
     })
-}
-
-/// What ZXing, which is not ours, reads of a picture's two-dimensional code.
-fn decoded(picture: &std::path::Path) -> Result<String> {
-    let output = run(std::process::Command::new("ZXingReader").args(["-format", "DataMatrix"]).arg(picture))
-        .context("ZXingReader: tests/setup.sh installs it")?;
-    Ok(String::from_utf8(output.stdout)?)
 }
