@@ -82,6 +82,16 @@ pub struct Kiosk {
     known: Known,
     /// Screens that show a scan: when its reader saw it.
     unpainted: Vec<(u64, Instant)>,
+    /// The first screen that says more than that the program begins.
+    first: First,
+}
+
+/// How far the first screen with something on it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    NotShown,
+    Shown(u64),
+    Painted,
 }
 
 /// What follows a phase of the kiosk's life.
@@ -114,7 +124,8 @@ impl Kiosk {
         };
         let (shown, screen) = watch::channel(Arc::new(compose(&known)));
         let (sender, inputs) = mpsc::unbounded_channel();
-        let kiosk = Self { options, shown, inputs, clock, known, unpainted: Vec::new() };
+        let kiosk =
+            Self { options, shown, inputs, clock, known, unpainted: Vec::new(), first: First::NotShown };
         tokio::spawn(kiosk.run());
         KioskHandle { screen, inputs: sender }
     }
@@ -211,11 +222,18 @@ impl Kiosk {
         if let Some(seen) = seen {
             self.unpainted.push((screen.revision, seen));
         }
+        if self.first == First::NotShown && !matches!(self.known.phase, Phase::Starting) {
+            self.first = First::Shown(screen.revision);
+        }
         self.shown.send_replace(Arc::new(screen));
     }
 
     /// The measure of the screen's speed: from the reader's last byte to the painted answer.
     fn painted(&mut self, revision: u64) {
+        if matches!(self.first, First::Shown(first) if revision >= first) {
+            self.first = First::Painted;
+            tracing::info!("screen.first_painted");
+        }
         self.unpainted.retain(|(shown, seen)| {
             let waits = *shown > revision;
             if !waits {

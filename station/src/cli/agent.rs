@@ -47,6 +47,8 @@ pub(super) fn run(site: Site, arguments: Arguments) -> Result<ExitCode, Failure>
 }
 
 async fn work(site: Site, arguments: Arguments, queue: Queue, cloud: HttpCloud) -> Result<Ended, Failure> {
+    // From the start on: a station that is told to stop while it starts closes its queue, too.
+    let asked = tokio::spawn(wait_for_signal());
     let mut running = Running::start(&Arc::new(site), queue, cloud).await?;
     // Handed to the printing thread, which reads to the end.
     let (_, nobody) = mpsc::channel(1);
@@ -60,7 +62,7 @@ async fn work(site: Site, arguments: Arguments, queue: Queue, cloud: HttpCloud) 
     });
     tokio::select! {
         () = running.actor_ended() => {}
-        () = wait_for_signal() => {}
+        _ = asked => {}
     }
     let ended = running.end().await?;
     let _ = tokio::time::timeout(LAST_LINES, all_printed).await;

@@ -33,10 +33,10 @@ pub(crate) async fn rows(plant: &Plant) -> Result<()> {
 }
 
 /// The floor: 4 KiB written and synced, again and again, into a file that is as long already.
-struct Floor(File);
+pub(crate) struct Floor(File);
 
 impl Floor {
-    fn in_dir(dir: &Path) -> Result<Self> {
+    pub(crate) fn in_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("floor");
         std::fs::write(&path, vec![0u8; 4 << 20])?;
         let file = File::options().write(true).open(&path)?;
@@ -44,7 +44,7 @@ impl Floor {
         Ok(Self(file))
     }
 
-    fn once(&mut self, n: usize) -> Result<Duration> {
+    pub(crate) fn once(&mut self, n: usize) -> Result<Duration> {
         self.0.seek(SeekFrom::Start((n as u64 % 1_024) * 4_096))?;
         let start = Instant::now();
         self.0.write_all(&[n as u8; 4_096])?;

@@ -1,5 +1,5 @@
 //! `./dev bench [ROW…] [--large N]`: PROTOCOL §8, each row a ratio whose two sides are measured in one run.
-//! Rows: latency (1–3), reconcile (4, 9), cloud (5), million (6–8); without a name all of them.
+//! Rows: latency (1–3), reconcile (4, 9), cloud (5), million (6–8); without a name all of them. And `window`.
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 #![allow(clippy::float_arithmetic, reason = "ratios of measured times")]
 
@@ -7,6 +7,7 @@ mod cloud;
 mod latency;
 mod million;
 mod reconcile;
+mod window;
 
 use anyhow::{Context as _, Result};
 use lotgate_devices::event::{DeviceInfo, Role, Transport};
@@ -60,6 +61,10 @@ fn main() -> Result<()> {
     }
     if wanted("million") {
         runtime.block_on(million::rows(&plant, large))?;
+    }
+    // Only by its name: it needs the window's program, built with the same profile.
+    if rows.iter().any(|row| row == "window") {
+        window::rows(&plant)?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ pub(crate) fn rows(plant: &Plant) -> Result<()> {
         synced.push(floor.once(n)?);
         station.scanner.scan(&lot_scan(&format!("L-0001\x1d21W{n}")))?;
         let line = said(&window, "screen.painted")?;
-        let micros = line["fields"]["micros"].as_u64().context("no micros")?;
+        let micros = line.pointer("/fields/micros").and_then(Value::as_u64).context("no micros")?;
         if n >= COLD {
             painted.push(Duration::from_micros(micros));
         }
@@ -56,7 +56,10 @@ pub(crate) fn rows(plant: &Plant) -> Result<()> {
     window.stop()?;
     let disk = percentile(&mut synced, 50);
     let (p50, p95) = (percentile(&mut painted, 50), percentile(&mut painted, 95));
-    println!("   window: scan to painted answer p50 {p50:.2?}, p95 {p95:.2?} (n = {SCANS}, dev or release as built)");
+    println!(
+        "   window: scan to painted answer p50 {p50:.2?}, p95 {p95:.2?} (n = {SCANS}{})",
+        if cfg!(debug_assertions) { ", unoptimised" } else { "" }
+    );
     println!(
         "   beside it: one write of 4 KiB + fdatasync p50 {disk:.2?}, so p95 is {:.0} × that",
         p95.as_secs_f64() / disk.as_secs_f64()
@@ -73,7 +76,7 @@ fn said(window: &Process, message: &str) -> Result<Value> {
         ensure!(Instant::now() < deadline, "the window never said {message}");
         let Some(line) = window.complaint(Duration::from_millis(200)) else { continue };
         if let Ok(line) = serde_json::from_str::<Value>(&line)
-            && line["fields"]["message"] == message
+            && line.pointer("/fields/message").and_then(Value::as_str) == Some(message)
         {
             return Ok(line);
         }

@@ -126,6 +126,11 @@ impl Window {
 
     /// Keeps a picture of the window.
     pub(crate) fn picture(&self, name: &str) -> Result<PathBuf> {
+        // What the page says is ahead of what is painted.
+        let frames = "const done = arguments[0]; const next = (n) => requestAnimationFrame(() => \
+                      n > 0 ? next(n - 1) : done(null)); next(3);";
+        let path = format!("/session/{}/execute/async", self.session);
+        self.call("POST", &path, Some(&json!({"script": frames, "args": []})))?;
         let picture = self.call("GET", &format!("/session/{}/screenshot", self.session), None)?;
         let png = STANDARD.decode(picture.as_str().context("no picture")?)?;
         let path = self.pictures.join(format!("{name}-{}.png", self.size));
