@@ -56,21 +56,21 @@ fn fields(zpl: &[u8]) -> Vec<(String, Vec<u8>)> {
     fields
 }
 
-/// The scan that a printer makes of the data of its code: function characters 1 and doubled escapes undone.
+/// The scan that a printer makes of the data of its code: its escape and a 1 are function character 1, and there is
+/// no other escape in it, so that no reader of ZPL has a choice.
 fn scan_of(compiled: &Compiled) -> Vec<u8> {
     let fields = fields(&compiled.zpl);
-    let (_, data) = fields.iter().find(|(commands, _)| commands.contains("^BX")).unwrap();
+    let (commands, data) = fields.iter().find(|(commands, _)| commands.contains("^BX")).unwrap();
+    let (_, parameters) = commands.split_once("^BX").unwrap();
+    let escape = parameters.split('^').next().and_then(|own| own.bytes().last()).unwrap();
+    let mut parts = data.split(|byte| *byte == escape);
+    assert_eq!(parts.next(), Some(&[][..]), "function character 1 is first");
     let mut scan = b"]d2".to_vec();
-    let mut data = data.strip_prefix(b"_1").expect("function character 1 is first").iter();
-    while let Some(byte) = data.next() {
-        match byte {
-            b'_' => match data.next() {
-                Some(b'_') => scan.push(b'_'),
-                Some(b'1') => scan.push(0x1d),
-                other => panic!("escape {other:?}"),
-            },
-            byte => scan.push(*byte),
+    for (number, part) in parts.enumerate() {
+        if number > 0 {
+            scan.push(0x1d);
         }
+        scan.extend(part.strip_prefix(b"1").expect("an escape other than function character 1"));
     }
     scan
 }

@@ -62,8 +62,12 @@ fn over_the_whole_screen<'a>(
     window: WebviewWindowBuilder<'a, Wry, AppHandle>,
 ) -> tauri::Result<WebviewWindowBuilder<'a, Wry, AppHandle>> {
     let window = window.fullscreen(true).always_on_top(true);
-    // A display without a window manager does nothing on the word "fullscreen".
-    Ok(match app.primary_monitor()? {
+    // A display without a window manager does nothing on the word "fullscreen"; Wayland knows no first monitor.
+    let monitor = match app.primary_monitor()? {
+        None => app.available_monitors()?.into_iter().next(),
+        primary => primary,
+    };
+    Ok(match monitor {
         Some(monitor) => {
             let size = monitor.size().to_logical::<f64>(monitor.scale_factor());
             window.position(0.0, 0.0).inner_size(size.width, size.height)

@@ -7,8 +7,9 @@ use std::fmt::Write;
 
 /// In what follows `^FH\`, this and two hexadecimal digits are a byte.
 const HEX: char = '\\';
-/// In a Data Matrix: what begins a function character; twice it is itself.
-const ESCAPE: u8 = b'_';
+/// In a Data Matrix: what begins a function character. GS1's set 82 does not have it, so no data ever contains it: the
+/// usual `_` would have to be doubled in data, which not every reader of ZPL undoes alike.
+const ESCAPE: char = '#';
 
 /// Where a text stands in its width.
 #[derive(Clone, Copy)]
@@ -50,15 +51,13 @@ impl Zpl {
     }
 
     /// A GS1 DataMatrix of `modules` × `modules`, drawn by the printer: function character 1 first and in the place
-    /// of each separator (GS1 General Specifications 5.6, ISO/IEC 16022 ECC 200).
+    /// of each separator (GS1 General Specifications 5.6, ISO/IEC 16022 ECC 200). The values are of set 82.
     pub(super) fn data_matrix(&mut self, at: (u32, u32), module: u32, modules: u32, data: &[u8]) {
         let (x, y) = at;
-        self.put(format_args!("^FO{x},{y}^BXN,{module},200,{modules},{modules},,_"));
-        self.0.push_str("^FH\\^FD_1");
+        self.put(format_args!("^FO{x},{y}^BXN,{module},200,{modules},{modules},,{ESCAPE}^FH{HEX}^FD{ESCAPE}1"));
         for byte in data {
             match *byte {
-                SEPARATOR => self.0.push_str("_1"),
-                ESCAPE => push_field_data(&mut self.0, [ESCAPE, ESCAPE].into_iter()),
+                SEPARATOR => self.put(format_args!("{ESCAPE}1")),
                 byte => push_field_data(&mut self.0, std::iter::once(byte)),
             }
         }

@@ -197,6 +197,15 @@ impl PrintJob {
         self.attempts
     }
 
+    /// Whether its label was scanned after it was printed.
+    #[must_use]
+    pub const fn is_read(&self) -> bool {
+        matches!(
+            self.standing,
+            Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan)
+        )
+    }
+
     /// As far as the record is whole, nothing leaves without an attempt.
     pub(super) const fn may_have_left(&self) -> bool {
         self.attempts > 0 || !matches!(self.standing, Standing::Waiting | Standing::Cancelled)
@@ -297,8 +306,13 @@ impl PrintJob {
             Standing::Sent if *scanned => Some(proven(Confirmed)),
             Standing::Sent if *confirmed => Some((Confirmed, Some(Evidence::StatusTransition), None)),
             Standing::Sent => doubt.map(unknown),
-            // A scan of the label outweighs what anybody said, before or after.
+            // A scan of the label outweighs what anybody said, before or after. It is recorded of a printed label too:
+            // only then is it known to be readable, and a printer that loses labels is not believed alone (LBL-6).
             Standing::Unknown(_) | Standing::NotPrinted(_) if *scanned => Some(proven(ResolvedPrinted)),
+            Standing::Confirmed(by) if *scanned && by != Evidence::VerifyScan => Some(proven(Confirmed)),
+            Standing::ResolvedPrinted(by) if *scanned && by != Evidence::VerifyScan => {
+                Some(proven(ResolvedPrinted))
+            }
             Standing::Unknown(_) => answer.map(|printed| {
                 let state = if printed { ResolvedPrinted } else { ResolvedNotPrinted };
                 (state, Some(Evidence::Operator), None)

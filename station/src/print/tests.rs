@@ -303,6 +303,27 @@ fn a_scan_of_the_label_proves_it_whatever_was_said() {
 }
 
 #[test]
+fn a_printed_label_that_is_scanned_is_recorded_as_read_once() {
+    let mut rig = Rig::new();
+    rig.sent(1);
+    let told = rig.tell(PrinterEvent::Confirmed(job(id(1))));
+    rig.keep(&told);
+    assert_eq!(rig.standing(1), Standing::Confirmed(Evidence::StatusTransition));
+    let scanned = rig.give(Input::Scanned(&elements(1)));
+    assert_eq!(scanned, committing(1, JobState::Confirmed, Some("verify_scan"), None));
+    assert_eq!(rig.keep(&scanned), []);
+    assert_eq!(rig.give(Input::Scanned(&elements(1))), [], "once");
+
+    rig.unknown(2);
+    let answer = rig.give(Input::Answered { job: id(2), printed: true });
+    rig.keep(&answer);
+    let scanned = rig.give(Input::Scanned(&elements(2)));
+    assert_eq!(scanned, committing(2, JobState::ResolvedPrinted, Some("verify_scan"), None));
+    rig.keep(&scanned);
+    assert_eq!(rig.standing(2), Standing::ResolvedPrinted(Evidence::VerifyScan));
+}
+
+#[test]
 fn a_label_that_never_left_cannot_be_proven_by_its_code() {
     let mut rig = Rig::new();
     rig.queue(1);

@@ -4,6 +4,7 @@ use super::compose::{action, clock_time};
 use super::known::{JobNow, Known, Works};
 use super::{Action, Answer, JobStep, Label, Main, Place, Request, StepState, Text};
 use crate::print::{Evidence, Standing};
+use lotgate_domain::time::Timestamp;
 
 pub(super) fn main(known: &Known, works: &Works) -> Main {
     let Some(now) = &works.job else { return super::scan::main(known, works) };
@@ -102,10 +103,13 @@ fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
         }
         _ => step("job_sent", Text::of("job_sent_is"), sent_at, StepState::Done),
     };
-    let shown_at = reached(|standing| {
-        matches!(standing, Standing::Confirmed(_) | Standing::ResolvedPrinted(_) | Standing::NotPrinted(_))
-    });
-    let (key, sentence, state) = match job.standing {
+    // A label that was read after it was known to be printed keeps the line that says by whom it was known.
+    let ended = match job.reached.as_slice() {
+        [.., before @ (Standing::Confirmed(_) | Standing::ResolvedPrinted(_), _), _] if job.is_read() => Some(before),
+        reached => reached.last(),
+    };
+    let (standing, shown_at) = ended.map_or((job.standing, None), |(standing, at)| (*standing, Some(*at)));
+    let (key, sentence, state) = match standing {
         Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan) => {
             ("job_printed", "job_printed_scan", StepState::Done)
         }
@@ -121,16 +125,15 @@ fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
             ("job_printed", "job_printed_open", StepState::Open)
         }
     };
+    let at_clock = |at: Timestamp| clock_time(at, &known.zone);
+    let shown_at = shown_at.filter(|_| !matches!(state, StepState::Open | StepState::NeedsYou)).map(at_clock);
     let printed = step(key, Text::of(sentence), shown_at, state);
-    let read = job.reached.iter().any(|(standing, _)| {
-        matches!(
-            standing,
-            Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan)
-        )
-    });
     let is_printed = matches!(job.standing, Standing::Confirmed(_) | Standing::ResolvedPrinted(_));
-    let scan = match (read, is_printed) {
-        (true, _) => step("job_read", Text::of("job_read_is"), None, StepState::Done),
+    let scan = match (job.is_read(), is_printed) {
+        (true, _) => {
+            let read_at = job.reached.last().map(|(_, at)| at_clock(*at));
+            step("job_read", Text::of("job_read_is"), read_at, StepState::Done)
+        }
         (false, true) => step("job_read", Text::of("job_read_now"), None, StepState::Now),
         (false, false) => step("job_read", Text::of("job_read_open"), None, StepState::Open),
     };

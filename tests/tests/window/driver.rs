@@ -129,8 +129,7 @@ impl Window {
         // What the page says is ahead of what is painted.
         let frames = "const done = arguments[0]; const next = (n) => requestAnimationFrame(() => \
                       n > 0 ? next(n - 1) : done(null)); next(3);";
-        let path = format!("/session/{}/execute/async", self.session);
-        self.call("POST", &path, Some(&json!({"script": frames, "args": []})))?;
+        self.wait_script(frames)?;
         let picture = self.call("GET", &format!("/session/{}/screenshot", self.session), None)?;
         let png = STANDARD.decode(picture.as_str().context("no picture")?)?;
         let path = self.pictures.join(format!("{name}-{}.png", self.size));
@@ -176,8 +175,15 @@ impl Window {
         bail!("no lotgate-kiosk runs with {config}")
     }
 
-    fn script(&self, script: &str) -> Result<Value> {
+    /// What a script in the page answers.
+    pub(crate) fn script(&self, script: &str) -> Result<Value> {
         let path = format!("/session/{}/execute/sync", self.session);
+        self.call("POST", &path, Some(&json!({"script": script, "args": []})))
+    }
+
+    /// What a script answers that calls its last argument when it is done.
+    pub(crate) fn wait_script(&self, script: &str) -> Result<Value> {
+        let path = format!("/session/{}/execute/async", self.session);
         self.call("POST", &path, Some(&json!({"script": script, "args": []})))
     }
 

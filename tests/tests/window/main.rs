@@ -10,8 +10,10 @@
 )]
 
 mod driver;
+mod hands;
 mod label;
 mod outages;
+mod passer_by;
 
 use anyhow::{Context as _, Result};
 use driver::Window;
