@@ -45,7 +45,7 @@ impl Hands {
         let mapping =
             connection.get_keyboard_mapping(first, setup.max_keycode - first + 1)?.reply()?;
         let rows = mapping.keysyms.chunks(usize::from(mapping.keysyms_per_keycode));
-        let codes = (first..).zip(rows).flat_map(|(code, row)| row.iter().map(move |key| (*key, code))).collect();
+        let codes = (first..=setup.max_keycode).zip(rows).flat_map(|(code, row)| row.iter().map(move |key| (*key, code))).collect();
         Ok(Self { connection, root, codes })
     }
 
