@@ -19,7 +19,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use job::{Doubt, Evidence, PrintJob, Standing};
+pub use job::{Came, Doubt, Evidence, PrintJob, Standing};
 
 use lotgate_devices::event::{Job, PrinterEvent, PrinterState, Written};
 use lotgate_domain::epoch::EpochReason;
@@ -93,9 +93,11 @@ pub enum Input<'a> {
     Answered {
         /// The job.
         job: OperationId,
-        /// It came out.
-        printed: bool,
+        /// What came out.
+        came: Came,
     },
+    /// A person finds no good label of a job that was taken for printed; only where [`Jobs::may_doubt`] says so.
+    Doubted(OperationId),
     /// A person gives a job up; only that of [`Jobs::may_cancel`] can be.
     Cancelled(OperationId),
     /// What a scan of this station says. The code of a job's own label proves that it was printed.
@@ -237,11 +239,18 @@ impl Jobs {
             },
             Input::NotKept(state) => self.not_kept(state, now_ms, &mut actions),
             Input::Printer(event) => self.printer_told(event, &mut actions),
-            Input::Answered { job, printed } => {
+            Input::Answered { job, came } => {
                 if self.question().is_some_and(|asked| asked.id == job)
                     && let Some(job) = self.find(job)
                 {
-                    job.seen.answer = Some(printed);
+                    job.seen.answer = Some(came);
+                }
+            }
+            Input::Doubted(id) => {
+                if self.may_doubt(id)
+                    && let Some(job) = self.find(id)
+                {
+                    job.seen.doubted = true;
                 }
             }
             Input::Cancelled(id) => {
@@ -290,6 +299,13 @@ impl Jobs {
         open.clone().find(|job| job.standing != Standing::Waiting).or_else(|| open.next())
     }
 
+    /// How many jobs besides this one have not ended.
+    #[must_use]
+    pub fn behind(&self, id: OperationId) -> u32 {
+        let others = self.jobs.iter().filter(|job| job.standing.is_open() && job.id != id).count();
+        u32::try_from(others).unwrap_or(u32::MAX)
+    }
+
     /// A job, ended or not.
     #[must_use]
     pub fn get(&self, id: OperationId) -> Option<&PrintJob> {
@@ -316,10 +332,18 @@ impl Jobs {
         self.current().filter(|job| job.may_cancel()).map(|job| job.id)
     }
 
+    /// Whether a person may say that there is no good label of this job: it was taken for printed, nobody read the
+    /// label, and there is no open question.
+    #[must_use]
+    pub fn may_doubt(&self, id: OperationId) -> bool {
+        self.question().is_none() && self.get(id).is_some_and(PrintJob::may_doubt)
+    }
+
     /// The number of the copy that may be asked for of this job: it was not printed, and there is no copy of it yet.
     #[must_use]
     pub fn copy_of(&self, id: OperationId) -> Option<u64> {
-        let job = self.get(id).filter(|job| matches!(job.standing, Standing::NotPrinted(_)))?;
+        let over = |job: &&PrintJob| matches!(job.standing, Standing::NotPrinted(_) | Standing::Damaged);
+        let job = self.get(id).filter(over)?;
         let copied =
             self.jobs.iter().any(|copy| copy.label.of == Some(id) && copy.standing != Standing::Cancelled);
         if copied { None } else { job.label.copy.checked_add(1) }

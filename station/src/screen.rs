@@ -16,6 +16,9 @@ pub use compose::compose;
 pub(crate) use compose::is_away;
 pub use known::{Act, DeviceNow, EnrolNow, FaultNow, JobNow, Known, Page, Phase, PrinterNow, ScanAct, Works};
 
+pub use crate::print::Came;
+
+use lotgate_domain::ids::OperationId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -483,16 +486,37 @@ pub enum Request {
     /// Enrol with the token that is there.
     Enrol,
     /// Print a label for the lot that was accepted.
-    PrintLabel,
+    PrintLabel {
+        /// The scan that accepted it, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        scan: OperationId,
+    },
     /// Give the job up that waits for its printer.
-    CancelPrint,
+    CancelPrint {
+        /// The job, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+    },
     /// Answer the one question: did the label come out?
     Printed {
-        /// It did.
-        printed: bool,
+        /// The job that was asked about, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+        /// What came out.
+        came: Came,
     },
     /// Print another copy of the label that was not printed.
-    PrintAgain,
+    PrintAgain {
+        /// The job of that label, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+    },
+    /// The label that the printer says it printed is not there, or no good.
+    DoubtLabel {
+        /// Its job, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+    },
     /// Show queue and devices.
     ShowDevices,
     /// Back to the scan screen.

@@ -2,7 +2,7 @@
 //! was committed, and nothing leaves before its commit.
 
 use super::{Input, Pending, Report, Scanned, Station};
-use crate::print::{Action, Jobs, PrintJob};
+use crate::print::{Action, Came, Jobs, PrintJob};
 use lotgate_devices::event::{DeviceInfo, PrinterEvent, PrinterState, Written};
 use lotgate_devices::printer::NetworkPrinter;
 use lotgate_domain::ids::{Hash, OperationId};
@@ -24,9 +24,11 @@ pub enum PrintRequest {
     Answer {
         /// The job.
         job: OperationId,
-        /// It came out.
-        printed: bool,
+        /// What came out.
+        came: Came,
     },
+    /// There is no good label of a job that was taken for printed.
+    Doubt(OperationId),
 }
 
 /// What every label of this station says.
@@ -65,6 +67,10 @@ pub struct JobsShown {
     pub may_cancel: bool,
     /// Another copy may be asked for.
     pub may_copy: bool,
+    /// A person may say that there is no good label.
+    pub may_doubt: bool,
+    /// How many other jobs have not ended.
+    pub behind: u32,
 }
 
 impl Printing {
@@ -84,6 +90,8 @@ impl Printing {
             blocked: self.jobs.blocked(),
             may_cancel: id.is_some() && self.jobs.may_cancel() == id,
             may_copy: id.is_some_and(|id| self.jobs.copy_of(id).is_some()),
+            may_doubt: id.is_some_and(|id| self.jobs.may_doubt(id)),
+            behind: id.map_or(0, |id| self.jobs.behind(id)),
         }
     }
 }
@@ -100,9 +108,10 @@ impl Station {
                 }
             },
             PrintRequest::Cancel(job) => self.printed(Input::Cancelled(job), waiting).await,
-            PrintRequest::Answer { job, printed } => {
-                self.printed(Input::Answered { job, printed }, waiting).await;
+            PrintRequest::Answer { job, came } => {
+                self.printed(Input::Answered { job, came }, waiting).await;
             }
+            PrintRequest::Doubt(job) => self.printed(Input::Doubted(job), waiting).await,
         }
     }
 

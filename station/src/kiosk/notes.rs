@@ -112,6 +112,7 @@ fn scan_act(
             item: None,
             lot: None,
             snapshot_lot: None,
+            snapshot: works.reference.as_ref().map(|reference| reference.snapshot.cursor),
             repeats: 0,
             can_print: false,
         }

@@ -115,27 +115,21 @@ impl Kiosk {
     }
 
     async fn asked(&mut self, request: Request, session: &mut Session) {
-        let job = self.works().and_then(|works| works.job.as_ref().map(|job| job.job.id));
         match request {
-            Request::PrintLabel => {
-                if let Act::Scan(scan) = &self.known.act {
-                    let _ = session.running.requests.send(PrintRequest::Print(scan.id)).await;
-                }
+            Request::PrintLabel { scan } => {
+                let _ = session.running.requests.send(PrintRequest::Print(scan)).await;
             }
-            Request::PrintAgain => {
-                if let Some(job) = job {
-                    let _ = session.running.requests.send(PrintRequest::Again(job)).await;
-                }
+            Request::PrintAgain { job } => {
+                let _ = session.running.requests.send(PrintRequest::Again(job)).await;
             }
-            Request::CancelPrint => {
-                if let Some(job) = job {
-                    let _ = session.running.requests.send(PrintRequest::Cancel(job)).await;
-                }
+            Request::CancelPrint { job } => {
+                let _ = session.running.requests.send(PrintRequest::Cancel(job)).await;
             }
-            Request::Printed { printed } => {
-                if let Some(job) = job {
-                    let _ = session.running.requests.send(PrintRequest::Answer { job, printed }).await;
-                }
+            Request::Printed { job, came } => {
+                let _ = session.running.requests.send(PrintRequest::Answer { job, came }).await;
+            }
+            Request::DoubtLabel { job } => {
+                let _ = session.running.requests.send(PrintRequest::Doubt(job)).await;
             }
             Request::ShowDevices => self.known.page = Page::Devices,
             Request::ShowScan => self.go_back(),
@@ -190,6 +184,8 @@ impl Kiosk {
             blocked: shown.blocked,
             may_cancel: shown.may_cancel,
             may_copy: shown.may_copy,
+            may_doubt: shown.may_doubt,
+            behind: shown.behind,
             preview,
             job,
         };

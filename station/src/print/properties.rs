@@ -239,7 +239,8 @@ impl World {
             Happening::Answer => {
                 if let Some(asked) = self.jobs.question().map(|job| job.id) {
                     let printed = self.out.get(&job(asked)).is_some_and(|times| *times > 0);
-                    self.give(Input::Answered { job: asked, printed });
+                    let came = if printed { Came::One } else { Came::Nothing };
+                    self.give(Input::Answered { job: asked, came });
                 }
             }
             Happening::Cancel => {

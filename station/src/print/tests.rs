@@ -192,10 +192,10 @@ fn the_question_holds_up_the_labels_behind_it_until_the_answer_is_durable() {
     rig.keep(&ready);
     let doubt = rig.tell(PrinterEvent::Written(job(id(1)), Written::Partial));
     assert_eq!(rig.keep(&doubt), [], "the next label waits");
-    assert_eq!(rig.give(Input::Answered { job: id(2), printed: true }), [], "that was not the question");
-    let answer = rig.give(Input::Answered { job: id(1), printed: false });
+    assert_eq!(rig.give(Input::Answered { job: id(2), came: Came::One }), [], "that was not the question");
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::Nothing });
     assert_eq!(answer, committing(1, JobState::ResolvedNotPrinted, Some("operator"), None));
-    assert_eq!(rig.give(Input::Answered { job: id(1), printed: true }), [], "a second tap changes nothing");
+    assert_eq!(rig.give(Input::Answered { job: id(1), came: Came::One }), [], "a second tap changes nothing");
     assert_eq!(rig.asked(), None, "it was answered");
     assert_eq!(rig.keep(&answer), [Action::Prepare(job(id(2)))]);
     assert_eq!(rig.standing(1), Standing::NotPrinted(Evidence::Operator));
@@ -220,7 +220,7 @@ fn after_a_crash_what_waited_prints_and_what_was_under_way_is_asked_once() {
     assert_eq!(rig.keep(&doubt), []);
     assert_eq!(rig.restart(), [], "the question stands in the record");
     assert_eq!(rig.asked(), Some(id(1)));
-    let answer = rig.give(Input::Answered { job: id(1), printed: true });
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::One });
     rig.keep(&answer);
     assert_eq!(rig.restart(), []);
     assert_eq!((rig.asked(), rig.standing(1)), (None, Standing::ResolvedPrinted(Evidence::Operator)));
@@ -294,7 +294,7 @@ fn a_scan_of_the_label_proves_it_whatever_was_said() {
     rig.keep(&scanned);
 
     rig.unknown(4);
-    let answer = rig.give(Input::Answered { job: id(4), printed: false });
+    let answer = rig.give(Input::Answered { job: id(4), came: Came::Nothing });
     rig.keep(&answer);
     let scanned = rig.give(Input::Scanned(&elements(4)));
     assert_eq!(scanned, committing(4, JobState::ResolvedPrinted, Some("verify_scan"), None));
@@ -315,7 +315,7 @@ fn a_printed_label_that_is_scanned_is_recorded_as_read_once() {
     assert_eq!(rig.give(Input::Scanned(&elements(1))), [], "once");
 
     rig.unknown(2);
-    let answer = rig.give(Input::Answered { job: id(2), printed: true });
+    let answer = rig.give(Input::Answered { job: id(2), came: Came::One });
     rig.keep(&answer);
     let scanned = rig.give(Input::Scanned(&elements(2)));
     assert_eq!(scanned, committing(2, JobState::ResolvedPrinted, Some("verify_scan"), None));

@@ -96,6 +96,10 @@ fn works_said(known: &Known, works: &Works) -> Said {
             let said = Said::new(BandState::Refused, Text::of("band_no_label"), Text::of(code));
             said.since(known, *at, "band_nothing_printed")
         }
+        Act::Gone { at } => {
+            let said = Said::new(BandState::Refused, Text::of("act_gone"), Text::of("act_gone"));
+            said.since(known, *at, "band_nothing_changed")
+        }
         Act::Job => match &works.job {
             Some(job) => job_said(known, works, job),
             None => standing(known, works),
@@ -263,7 +267,7 @@ fn job_said(known: &Known, works: &Works, now: &JobNow) -> Said {
         (Standing::NotPrinted(Evidence::NothingWritten), _) => {
             Said::fault(Text::of("band_label_failed"), "job_not_printed_nothing")
         }
-        (Standing::NotPrinted(_), _) => {
+        (Standing::NotPrinted(_) | Standing::Damaged, _) => {
             Said::new(BandState::NeedsYou, Text::of("band_label_not_printed"), Text::of("band_label_again"))
         }
         (Standing::Cancelled, _) => Said::asks("band_label_cancelled", "job_cancelled_is"),

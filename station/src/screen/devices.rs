@@ -15,9 +15,6 @@ pub(super) fn main(known: &Known, works: &Works) -> Main {
     let queue = &works.queue;
     let settled = queue.settled_through.map_or(0, |point| point.seq);
     let sent = queue.sent_through.map_or(0, |point| point.seq).saturating_sub(settled);
-    let codes = works.sync.alarms.iter().map(String::as_str);
-    let own = queue.alarms.iter().map(|alarm| alarm.as_str());
-    let alarms: std::collections::BTreeSet<&str> = codes.chain(own).collect();
     Main::Devices(Devices {
         rows: rows(known, works),
         waiting: queue.queued,
@@ -25,7 +22,7 @@ pub(super) fn main(known: &Known, works: &Works) -> Main {
         settled,
         network: network(known, works),
         facts: facts(works),
-        alarms: alarms.into_iter().map(Text::of).collect(),
+        alarms: works.alarms().into_iter().map(Text::of).collect(),
     })
 }
 

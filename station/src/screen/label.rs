@@ -3,7 +3,7 @@
 use super::compose::{action, clock_time};
 use super::known::{JobNow, Known, Works};
 use super::{Action, Answer, JobStep, Label, Main, Place, Request, StepState, Text};
-use crate::print::{Evidence, Standing};
+use crate::print::{Came, Evidence, Standing};
 use lotgate_domain::time::Timestamp;
 
 pub(super) fn main(known: &Known, works: &Works) -> Main {
@@ -23,7 +23,7 @@ pub(super) fn main(known: &Known, works: &Works) -> Main {
         record: Text::of("label_record")
             .with("n", label.bytes)
             .with("hash", label.sha256.to_string().chars().take(8).collect::<String>()),
-        answers: if now.asked { answers() } else { Vec::new() },
+        answers: if now.asked { answers(now) } else { Vec::new() },
     })
 }
 
@@ -35,7 +35,7 @@ pub(super) fn actions(works: &Works) -> Vec<Action> {
     match now.job.standing {
         Standing::Waiting if now.may_cancel => vec![
             devices,
-            action(Place::Middle, "x", "act_cancel_print", Some(Request::CancelPrint)),
+            action(Place::Middle, "x", "act_cancel_print", Some(Request::CancelPrint { job: now.job.id })),
             waits("act_waits_printer"),
         ],
         Standing::Waiting => vec![devices, waits("act_waits_printer")],
@@ -47,10 +47,18 @@ pub(super) fn actions(works: &Works) -> Vec<Action> {
         Standing::Confirmed(_) | Standing::ResolvedPrinted(_) => {
             vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_label", None)]
         }
-        Standing::NotPrinted(_) if now.may_copy => {
-            vec![back, action(Place::Primary, "printer", "act_print_again", Some(Request::PrintAgain))]
+        Standing::NotPrinted(_) | Standing::Damaged if now.may_copy => {
+            vec![
+                back,
+                action(
+                    Place::Primary,
+                    "printer",
+                    "act_print_again",
+                    Some(Request::PrintAgain { job: now.job.id }),
+                ),
+            ]
         }
-        Standing::NotPrinted(_) | Standing::Cancelled => {
+        Standing::NotPrinted(_) | Standing::Damaged | Standing::Cancelled => {
             vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None)]
         }
     }
@@ -62,14 +70,14 @@ pub(super) fn printer_name(works: &Works) -> String {
     })
 }
 
-fn answers() -> Vec<Answer> {
-    let answer = |key: &str, icon: &str, printed| Answer {
+fn answers(now: &JobNow) -> Vec<Answer> {
+    let answer = |key: &str, icon: &str, came| Answer {
         title: Text::of(&format!("answer_{key}")),
         sentence: Text::of(&format!("answer_{key}_next")),
         icon: icon.to_owned(),
-        request: Request::Printed { printed },
+        request: Request::Printed { job: now.job.id, came },
     };
-    vec![answer("printed", "check", true), answer("not_printed", "x", false)]
+    vec![answer("printed", "check", Came::One), answer("not_printed", "x", Came::Nothing)]
 }
 
 fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
@@ -105,7 +113,9 @@ fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
     };
     // A label that was read after it was known to be printed keeps the line that says by whom it was known.
     let ended = match job.reached.as_slice() {
-        [.., before @ (Standing::Confirmed(_) | Standing::ResolvedPrinted(_), _), _] if job.is_read() => Some(before),
+        [.., before @ (Standing::Confirmed(_) | Standing::ResolvedPrinted(_), _), _] if job.is_read() => {
+            Some(before)
+        }
         reached => reached.last(),
     };
     let (standing, shown_at) = ended.map_or((job.standing, None), |(standing, at)| (*standing, Some(*at)));
@@ -119,6 +129,7 @@ fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
             ("job_not_printed", "job_not_printed_nothing", StepState::Fault)
         }
         Standing::NotPrinted(_) => ("job_not_printed", "job_not_printed_person", StepState::Fault),
+        Standing::Damaged => ("job_not_printed", "job_not_printed_damaged", StepState::Fault),
         Standing::Unknown(doubt) => ("job_unknown", doubt.text(), StepState::NeedsYou),
         Standing::Cancelled => ("job_cancelled", "job_cancelled_is", StepState::Done),
         Standing::Waiting | Standing::Sending | Standing::Sent => {

@@ -22,7 +22,7 @@ pub(super) fn actions(known: &Known) -> Vec<Action> {
     let devices = action(Place::Middle, "activity", "act_devices", Some(Request::ShowDevices));
     let next = match &known.act {
         Act::Scan(scan) if scan.can_print => {
-            action(Place::Primary, "printer", "act_print", Some(Request::PrintLabel))
+            action(Place::Primary, "printer", "act_print", Some(Request::PrintLabel { scan: scan.id }))
         }
         _ => action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None),
     };

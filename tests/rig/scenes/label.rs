@@ -99,6 +99,8 @@ fn shown(values: &Values, copy: u64, steps: &[Step]) -> JobNow {
         blocked: jobs.blocked(),
         may_cancel: jobs.may_cancel() == Some(JOB),
         may_copy: jobs.copy_of(JOB).is_some(),
+        may_doubt: jobs.may_doubt(JOB),
+        behind: jobs.behind(JOB),
         preview: STANDARD.encode(picture),
         words: compiled.words,
     }

@@ -25,6 +25,7 @@ pub(super) fn accepted(values: &Values) -> ScanAct {
         item: Some("RM-1042".to_owned()),
         lot: Some(lot),
         snapshot_lot: Some(SnapshotLot { status: LotStatus::Released, expiry: "2027-09-30".parse().ok() }),
+        snapshot: Some(1842),
         repeats: 0,
         can_print: true,
     }

@@ -73,6 +73,11 @@ echo: Echo | null, };
 export type BandState = "asks" | "accepted" | "refused" | "needs_you" | "fault";
 
 /**
+ * What a person finds at the printer.
+ */
+export type Came = "one" | "nothing" | "damaged";
+
+/**
  * One check of a scan.
  */
 export type CheckRow = {
@@ -366,11 +371,31 @@ open: boolean, } | { "request": "key",
 /**
  * The character.
  */
-key: string, } | { "request": "erase" } | { "request": "discard" } | { "request": "enrol" } | { "request": "print_label" } | { "request": "cancel_print" } | { "request": "printed",
+key: string, } | { "request": "erase" } | { "request": "discard" } | { "request": "enrol" } | { "request": "print_label",
 /**
- * It did.
+ * The scan that accepted it, as shown.
  */
-printed: boolean, } | { "request": "print_again" } | { "request": "show_devices" } | { "request": "show_scan" } | { "request": "try_now" } | { "request": "language",
+scan: string, } | { "request": "cancel_print",
+/**
+ * The job, as shown.
+ */
+job: string, } | { "request": "printed",
+/**
+ * The job that was asked about, as shown.
+ */
+job: string,
+/**
+ * What came out.
+ */
+came: Came, } | { "request": "print_again",
+/**
+ * The job of that label, as shown.
+ */
+job: string, } | { "request": "doubt_label",
+/**
+ * Its job, as shown.
+ */
+job: string, } | { "request": "show_devices" } | { "request": "show_scan" } | { "request": "try_now" } | { "request": "language",
 /**
  * Which.
  */
