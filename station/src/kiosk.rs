@@ -121,6 +121,7 @@ impl Kiosk {
             page: Page::default(),
             act: Act::None,
             sound: 0,
+            alarm_sound: 0,
         };
         let (shown, screen) = watch::channel(Arc::new(compose(&known)));
         let (sender, inputs) = mpsc::unbounded_channel();

@@ -92,6 +92,8 @@ pub struct Screen {
     pub main: Main,
     /// The bar at the bottom, from left to right.
     pub actions: Vec<Action>,
+    /// What needs a person whatever is on the screen, at the action that leads to it.
+    pub alarm: Alarm,
     /// Codes to touch, in a demonstration only.
     pub demo: Vec<DemoCode>,
 }
@@ -183,6 +185,19 @@ pub struct Echo {
     pub code: String,
     /// Symbology, device and time.
     pub detail: Text,
+}
+
+/// What needs a person and is no act: it stays until it is settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Alarm {
+    /// The word of what presses most; none while nothing does.
+    pub word: Option<Text>,
+    /// How many more there are.
+    pub more: u32,
+    /// Goes up with each new one, whose sound is then due.
+    #[cfg_attr(test, ts(type = "number"))]
+    pub sound: u64,
 }
 
 /// The question, by screen.
@@ -296,6 +311,8 @@ pub struct Label {
     pub steps: Vec<JobStep>,
     /// Bytes and hash.
     pub record: Text,
+    /// How many labels wait behind this one; none if none does.
+    pub behind: Option<Text>,
     /// The answers to the one question, instead of the steps; empty while there is none.
     pub answers: Vec<Answer>,
 }
@@ -376,8 +393,8 @@ pub struct DeviceRow {
     pub name: Text,
     /// Port, address, or how it is kept.
     pub detail: Text,
-    /// Local time when it was last heard, `HH:MM:SS`.
-    pub heard: Option<String>,
+    /// Local time when it was last heard, with its date if that was not today.
+    pub heard: Option<Text>,
     /// One or two words.
     pub state: Text,
     /// How that is marked.

@@ -29,6 +29,8 @@ pub struct Known {
     pub act: Act,
     /// Goes up with each act that has a sound.
     pub sound: u64,
+    /// Goes up with each new alarm of the station.
+    pub alarm_sound: u64,
 }
 
 /// What the program does.

@@ -22,6 +22,23 @@ place: Place,
 request: Request | null, };
 
 /**
+ * What needs a person and is no act: it stays until it is settled.
+ */
+export type Alarm = {
+/**
+ * The word of what presses most; none while nothing does.
+ */
+word: Text | null,
+/**
+ * How many more there are.
+ */
+more: number,
+/**
+ * Goes up with each new one, whose sound is then due.
+ */
+sound: number, };
+
+/**
  * An answer to the question whether a label was printed: a large button of its own.
  */
 export type Answer = {
@@ -124,9 +141,9 @@ name: Text,
  */
 detail: Text,
 /**
- * Local time when it was last heard, `HH:MM:SS`.
+ * Local time when it was last heard, with its date if that was not today.
  */
-heard: string | null,
+heard: Text | null,
 /**
  * One or two words.
  */
@@ -298,6 +315,10 @@ steps: Array<JobStep>,
  * Bytes and hash.
  */
 record: Text,
+/**
+ * How many labels wait behind this one; none if none does.
+ */
+behind: Text | null,
 /**
  * The answers to the one question, instead of the steps; empty while there is none.
  */
@@ -483,6 +504,10 @@ main: Main,
  * The bar at the bottom, from left to right.
  */
 actions: Array<Action>,
+/**
+ * What needs a person whatever is on the screen, at the action that leads to it.
+ */
+alarm: Alarm,
 /**
  * Codes to touch, in a demonstration only.
  */
