@@ -208,14 +208,16 @@ pub struct PrintJob {
     pub(super) pending: Option<JobState>,
     /// Nothing is asked for before, by the monotonic clock in milliseconds.
     pub(super) rests_until_ms: Option<u64>,
+    /// It was not printed, and a person knows and went on.
+    pub(super) left: bool,
     pub(super) seen: Seen,
 }
 
 impl PrintJob {
     pub(super) fn new(id: OperationId, label: LabelQueued, at: Timestamp) -> Self {
         let (standing, reached) = (Standing::Waiting, vec![(Standing::Waiting, at)]);
-        let (pending, rests_until_ms, seen) = (None, None, Seen::default());
-        Self { id, label, standing, reached, attempts: 0, pending, rests_until_ms, seen }
+        let (pending, rests_until_ms, left, seen) = (None, None, false, Seen::default());
+        Self { id, label, standing, reached, attempts: 0, pending, rests_until_ms, left, seen }
     }
 
     /// How often `sending` was committed.
@@ -230,6 +232,11 @@ impl PrintJob {
             self.standing,
             Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan)
         )
+    }
+
+    /// Whether it ended without a good label.
+    pub(super) const fn is_without_label(&self) -> bool {
+        matches!(self.standing, Standing::NotPrinted(_) | Standing::Damaged)
     }
 
     /// As far as the record is whole, nothing leaves without an attempt.
@@ -264,14 +271,17 @@ impl PrintJob {
         if self.standing == Standing::Waiting {
             self.seen = Seen::default();
         }
-        (self.seen.doubted, self.seen.answer) = (false, None);
+        // What a person said is recorded by now, or has no object any more.
+        (self.seen.doubted, self.seen.answer, self.left) = (false, None, false);
         self.reached.push((self.standing, at));
     }
 
-    /// The station stopped and began again.
-    pub(super) fn restarted(&mut self, elsewhere: bool) {
+    /// The station stopped and began again. `overtaken`: jobs that were queued behind it have left.
+    pub(super) fn restarted(&mut self, elsewhere: bool, overtaken: bool) {
         match self.standing {
             Standing::Sending | Standing::Sent => self.seen.doubt = Some(Doubt::StationStopped),
+            // The run before did not know of it: its append was of unknown outcome, and a person may have acted since.
+            Standing::Waiting if overtaken => self.seen.doubt = Some(Doubt::RecordIncomplete),
             Standing::Waiting if elsewhere => self.seen.cancel = Some(Some("printer_changed")),
             _ => {}
         }
