@@ -157,7 +157,12 @@ mod tests {
         let mut number = String::new();
         BufReader::new(display.stdout.take().unwrap()).read_line(&mut number).unwrap();
         let ended = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "locked::tests::a_view_hears_of_no_pinch_on_a_display", "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                "locked::tests::a_view_hears_of_no_pinch_on_a_display",
+                "--ignored",
+                "--nocapture",
+            ])
             .env("DISPLAY", format!(":{}", number.trim()))
             .env("GDK_BACKEND", "x11")
             .output();

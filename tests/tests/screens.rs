@@ -4,15 +4,17 @@
 use lotgate_station::screen::ScreenLanguage;
 use lotgate_tests::scenes;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Every scene by its name, as the ui gets it.
-fn screens() -> Vec<(String, Value)> {
+static SCREENS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
     let seen = scenes::all().into_iter().map(|scene| scene.seen(ScreenLanguage::En));
-    seen.map(|seen| (seen.name.clone(), serde_json::to_value(&seen.screen).unwrap())).collect()
-}
+    seen.map(|seen| (seen.name, serde_json::to_value(&seen.screen).unwrap())).collect()
+});
 
-fn screen(name: &str) -> Value {
-    screens().into_iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no scene {name}")).1
+fn screen(name: &str) -> &'static Value {
+    SCREENS.get(name).unwrap_or_else(|| panic!("no scene {name}"))
 }
 
 fn said<'a>(screen: &'a Value, pointer: &str) -> &'a str {
@@ -22,7 +24,7 @@ fn said<'a>(screen: &'a Value, pointer: &str) -> &'a str {
 /// What the second step of the print job, that of the bytes, says.
 fn sent(name: &str) -> (String, String) {
     let screen = screen(name);
-    (said(&screen, "/main/steps/1/sentence/key").to_owned(), said(&screen, "/main/steps/1/state").to_owned())
+    (said(screen, "/main/steps/1/sentence/key").to_owned(), said(screen, "/main/steps/1/state").to_owned())
 }
 
 #[test]
@@ -41,13 +43,13 @@ fn only_what_was_handed_over_whole_is_called_sent() {
 fn a_printer_that_prints_is_no_fault_and_a_label_that_left_is_not_said_to_be_kept_here() {
     let band = |name: &str| {
         let screen = screen(name);
-        (said(&screen, "/band/state").to_owned(), said(&screen, "/band/title/key").to_owned())
+        (said(screen, "/band/state").to_owned(), said(screen, "/band/title/key").to_owned())
     };
     assert_eq!(band("label-busy"), ("asks".to_owned(), "band_label_prints".to_owned()));
     for left in ["label-silent", "label-hot", "label-no-printer-any-more"] {
         assert_eq!(band(left), ("fault".to_owned(), "band_printer_look".to_owned()), "{left}");
     }
-    assert_eq!(said(&screen("label-no-printer-any-more"), "/band/sentence/key"), "band_sent_not_zpl");
+    assert_eq!(said(screen("label-no-printer-any-more"), "/band/sentence/key"), "band_sent_not_zpl");
     assert_eq!(band("label-unreachable"), ("fault".to_owned(), "band_printer_fails".to_owned()));
 }
 
@@ -78,16 +80,17 @@ fn an_alarm_has_its_word_on_every_page_of_a_station_at_work() {
         ("scan-accepted-alarms", "alarm_queue_full", 8),
     ] {
         let screen = screen(name);
-        assert_eq!(said(&screen, "/alarm/word/key"), word, "{name}");
+        assert_eq!(said(screen, "/alarm/word/key"), word, "{name}");
         assert_eq!(screen.pointer("/alarm/more"), Some(&Value::from(more)), "{name}");
     }
     assert_eq!(screen("scan").pointer("/alarm/word"), Some(&Value::Null));
     // The word stands on the way to the devices, which every page but theirs must offer.
-    for (name, screen) in screens() {
-        let kind = said(&screen, "/main/kind");
+    for (name, screen) in SCREENS.iter() {
+        let kind = said(screen, "/main/kind");
         if matches!(kind, "scan" | "label") {
             let offered = screen.pointer("/actions").and_then(Value::as_array).unwrap().iter();
-            let leads = |action: &Value| action.pointer("/request/request") == Some(&Value::from("show_devices"));
+            let leads =
+                |action: &Value| action.pointer("/request/request") == Some(&Value::from("show_devices"));
             assert!(offered.clone().any(leads), "{name} has no place for an alarm");
         }
     }
@@ -96,8 +99,8 @@ fn an_alarm_has_its_word_on_every_page_of_a_station_at_work() {
 #[test]
 fn what_is_not_known_to_be_stored_is_not_said_to_be_lost() {
     let screen = screen("scan-maybe-kept");
-    assert_eq!(said(&screen, "/band/title/key"), "band_outcome_unknown");
-    assert_eq!(said(&screen, "/band/echo/detail/key"), "band_maybe_stored");
+    assert_eq!(said(screen, "/band/title/key"), "band_outcome_unknown");
+    assert_eq!(said(screen, "/band/echo/detail/key"), "band_maybe_stored");
 }
 
 #[test]
@@ -108,10 +111,9 @@ fn a_time_of_another_day_says_its_day() {
             assert!(heard.ends_with(", 2026-11-20"), "{heard}");
         }
     }
-    assert!(said(&screen, "/main/network/key").starts_with("net_"));
-    assert_eq!(said(&self::screen("devices"), "/main/rows/0/heard/values/time"), "14:07");
+    assert!(said(screen, "/main/network/key").starts_with("net_"));
+    assert_eq!(said(self::screen("devices"), "/main/rows/0/heard/values/time"), "14:07");
 }
-
 
 #[test]
 fn the_checks_name_the_lot_list_that_was_decided_on_not_the_one_that_came_since() {
@@ -123,7 +125,7 @@ fn the_checks_name_the_lot_list_that_was_decided_on_not_the_one_that_came_since(
 #[test]
 fn the_screen_says_how_many_labels_wait_behind_the_one_it_shows() {
     for name in ["label-sent-behind", "label-unknown-behind"] {
-        assert_eq!(said(&screen(name), "/main/behind/values/n"), "2", "{name}");
+        assert_eq!(said(screen(name), "/main/behind/values/n"), "2", "{name}");
     }
     assert_eq!(screen("label-sent").pointer("/main/behind"), Some(&Value::Null));
 }

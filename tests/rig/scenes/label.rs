@@ -183,7 +183,8 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
     let behind = |steps: &[Step], change: &dyn Fn(&mut Works)| {
         known(JobNow { behind: 2, ..shown(values, 1, steps) }, change)
     };
-    let alarmed = |works: &mut Works| works.queue.alarms = [QueueAlarm::DiskLow, QueueAlarm::QueueSetAside].into();
+    let alarmed =
+        |works: &mut Works| works.queue.alarms = [QueueAlarm::DiskLow, QueueAlarm::QueueSetAside].into();
     scenes.extend([
         scene("label-sent-behind", values.suffix, &behind(&sent(), &|_| ())),
         scene("label-unknown-behind", values.suffix, &behind(&unknown("printer_silent"), &|_| ())),
