@@ -419,7 +419,9 @@ impl Jobs {
     #[must_use]
     pub fn next_tick_ms(&self) -> Option<u64> {
         let answers = |flight: &Flight| {
-            flight.stage == Stage::Out && !needs_a_hand(self.printer) && self.get(flight.id).is_some_and(|job| job.seen.doubt.is_none())
+            flight.stage == Stage::Out
+                && !needs_a_hand(self.printer)
+                && self.get(flight.id).is_some_and(|job| job.seen.doubt.is_none())
         };
         let out = self.flight.filter(answers);
         let overdue = out.map(|flight| flight.since_ms.saturating_add(ANSWER_MS));

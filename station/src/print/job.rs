@@ -304,6 +304,30 @@ impl PrintJob {
         printed && !self.is_read() && self.pending.is_none() && !self.seen.scanned && !self.seen.doubted
     }
 
+    /// Whether a person doubts it and the record does not say so yet.
+    #[must_use]
+    pub const fn is_doubted(&self) -> bool {
+        self.seen.doubted
+    }
+
+    /// Whether a person gave it up, recorded or not.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.standing == Standing::Cancelled || self.seen.cancel.is_some()
+    }
+
+    /// Whether a person answered so, recorded or not.
+    #[must_use]
+    pub fn is_answered(&self, came: Came) -> bool {
+        let recorded = match self.standing {
+            Standing::ResolvedPrinted(Evidence::Operator) => Some(Came::One),
+            Standing::NotPrinted(Evidence::Operator) => Some(Came::Nothing),
+            Standing::Damaged => Some(Came::Damaged),
+            _ => None,
+        };
+        recorded.or(self.seen.answer) == Some(came)
+    }
+
     pub(super) fn may_prepare(&self) -> bool {
         self.may_cancel() && self.rests_until_ms.is_none()
     }
