@@ -45,6 +45,10 @@ pub(crate) fn lock(webview: &PlatformWebview, ending: UnboundedSender<Ending>) -
             view.set_zoom_level(1.0);
         }
     });
+    if !close_pinch(&view) {
+        // A page that two fingers can enlarge is better than a station that does not start.
+        tracing::error!("window.pinch_not_closed");
+    }
     let settings = view.settings().ok_or(LockError::NoSettings)?;
     settings.set_enable_developer_extras(false);
     settings.set_enable_back_forward_navigation_gestures(false);
@@ -62,6 +66,31 @@ pub(crate) fn lock(webview: &PlatformWebview, ending: UnboundedSender<Ending>) -
     });
     view.connect_web_process_terminated(move |_, reason| page_lost(&ending, &format!("{reason:?}")));
     Ok(())
+}
+
+/// WebKitGTK's gesture of two fingers. It enlarges the page, not its zoom level, and asks neither the page nor a signal.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "GObject does not know the type of what is kept under a name")]
+fn pinch(view: &webkit2gtk::WebView) -> Option<gtk::GestureZoom> {
+    use gtk::glib::object::ObjectExt as _;
+    use gtk::glib::translate::from_glib_none;
+
+    // SAFETY: WebKitGTK keeps a GtkGestureZoom under this name for as long as the view lives, and the view is borrowed;
+    // what is handed out holds a reference of its own.
+    unsafe {
+        let gesture = view.data::<gtk::ffi::GtkGestureZoom>("wk-view-zoom-gesture")?;
+        Some(from_glib_none(gesture.as_ptr()))
+    }
+}
+
+/// Takes that gesture from the view. Says whether there was one.
+#[cfg(target_os = "linux")]
+fn close_pinch(view: &webkit2gtk::WebView) -> bool {
+    use gtk::prelude::EventControllerExt as _;
+
+    let gesture = pinch(view);
+    gesture.iter().for_each(|gesture| gesture.set_propagation_phase(gtk::PropagationPhase::None));
+    gesture.is_some()
 }
 
 /// Locks `webview`; `ending` is told when its process dies.
@@ -97,4 +126,49 @@ fn page_lost(ending: &UnboundedSender<Ending>, reason: &str) {
     tracing::error!(reason, "window.page_lost");
     // Nobody listens any more while the program ends.
     let _ = ending.send(Ending::PageLost);
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::{close_pinch, pinch};
+    use gtk::prelude::EventControllerExt as _;
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    #[ignore = "needs a display; the test below starts one"]
+    fn a_view_hears_of_no_pinch_on_a_display() {
+        gtk::init().unwrap();
+        let view = webkit2gtk::WebView::new();
+        let phase = || pinch(&view).unwrap().propagation_phase();
+        assert_ne!(phase(), gtk::PropagationPhase::None, "WebKitGTK has closed it by itself");
+        assert!(close_pinch(&view));
+        assert_eq!(phase(), gtk::PropagationPhase::None);
+    }
+
+    #[test]
+    fn two_fingers_do_not_enlarge_the_page() {
+        let mut display = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xvfb: tests/setup.sh installs it");
+        let mut number = String::new();
+        BufReader::new(display.stdout.take().unwrap()).read_line(&mut number).unwrap();
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "locked::tests::a_view_hears_of_no_pinch_on_a_display",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("DISPLAY", format!(":{}", number.trim()))
+            .env("GDK_BACKEND", "x11")
+            .output();
+        display.kill().unwrap();
+        display.wait().unwrap();
+        let ended = ended.unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
 }

@@ -8,7 +8,7 @@ mod printing;
 pub use printing::{JobsShown, LabelSource, PrintRequest, Printing};
 
 use crate::print::Input;
-use crate::repeat::Repeats;
+use crate::repeat::{Again, Repeats};
 use crate::scan;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
@@ -23,7 +23,7 @@ use lotgate_sync::clock::ClockReading;
 use lotgate_sync::queue::{AppendError, Appended, Draft, Queue, StopReason};
 use lotgate_sync::runner::Reference;
 use lotgate_sync::secure::Random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,12 +47,20 @@ pub enum Report {
     /// The same refused scan again: answered from the operation that is durable already.
     Repeated {
         /// That operation.
-        of: OperationId,
+        appended: Appended,
+        /// Why the scan was refused.
+        refusal: &'static str,
+        /// What was scanned, seen now.
+        scanned: Box<Scanned>,
+        /// How often it came again, this time included.
+        count: u64,
     },
     /// The print jobs, after something about them changed.
     Jobs(Box<JobsShown>),
     /// A label could not be made, by the code of the catalogue.
     NoLabel(&'static str),
+    /// What a person asked for of a label is not so any more, and nothing was done.
+    Gone,
     /// An operation is not confirmed: nothing of it was kept, unless the error is an unknown outcome, which
     /// the file decides at the next start.
     NotKept(AppendError),
@@ -71,6 +79,8 @@ pub struct Scanned {
     pub body: Body,
     /// When its reader saw it.
     pub seen: Instant,
+    /// Cursor of the reference data that it was decided on; none if there was none.
+    pub snapshot: Option<u64>,
     /// It was the label of this print job, which is thereby shown to have been printed.
     pub label_of: Option<OperationId>,
 }
@@ -118,7 +128,7 @@ struct Known {
 /// What leaves in the order of the scans, each when its commit returned.
 enum Waiting {
     Appended { submitted: Box<Submitted>, result: Box<Result<Appended, AppendError>> },
-    Repeated { of: OperationId },
+    Repeated { again: Again, device: String, seen: Instant },
 }
 
 /// What is remembered of an operation until its commit returns.
@@ -130,14 +140,60 @@ struct Submitted {
     label: Option<Body>,
 }
 
+/// A refused scan, as repetitions are answered from it.
+struct Refused {
+    appended: Appended,
+    code: &'static str,
+    scanned: Box<Scanned>,
+}
+
 type Pending = FuturesOrdered<Pin<Box<dyn Future<Output = Waiting> + Send>>>;
 
 /// What the actor remembers between events.
 #[derive(Default)]
 struct Memory {
     repeats: BTreeMap<String, Repeats>,
+    /// The last refused scan of each device that is durable.
+    refused: BTreeMap<String, Refused>,
+    /// States of print jobs that were told not to be kept, with the reason, since something was kept: they are asked
+    /// for again and again.
+    unkept: BTreeSet<(OperationId, &'static str)>,
     /// The last operation that was not kept, for the repetitions that stand behind it.
     not_kept: Option<(OperationId, AppendError)>,
+}
+
+impl Memory {
+    /// An operation is durable.
+    fn kept(&mut self, appended: &Appended, refusal: Option<&'static str>, scanned: Option<&Scanned>) {
+        self.unkept.clear();
+        if let (Some(code), Some(scanned)) = (refusal, scanned)
+            && let Body::ScanRefused(scan) = &scanned.body
+        {
+            let (appended, scanned) = (appended.clone(), Box::new(scanned.clone()));
+            self.refused.insert(scan.device.id.clone(), Refused { appended, code, scanned });
+        }
+    }
+
+    /// An operation was not kept. Whether that is news: a state of a print job is asked for again every second.
+    fn not_kept(&mut self, id: OperationId, label: Option<&Body>, error: &AppendError) -> bool {
+        self.repeats.values_mut().for_each(|open| open.forget(id));
+        self.not_kept = Some((id, error.clone()));
+        match label {
+            Some(Body::LabelState(state)) => self.unkept.insert((state.job, error.code())),
+            _ => true,
+        }
+    }
+
+    /// What is said of a refused scan that came again.
+    fn repeated(&self, again: Again, device: &str, seen: Instant) -> Option<Report> {
+        if let Some((_, error)) = self.not_kept.as_ref().filter(|(id, _)| *id == again.of) {
+            return Some(Report::NotKept(error.clone()));
+        }
+        let Refused { appended, code, scanned } = self.refused.get(device)?;
+        let scanned = Box::new(Scanned { seen, ..(**scanned).clone() });
+        let (appended, count) = (appended.clone(), again.count);
+        (appended.id == again.of).then_some(Report::Repeated { appended, refusal: code, scanned, count })
+    }
 }
 
 /// Resolves when `shutdown` turns true, or when nobody is left who could turn it.
@@ -222,18 +278,21 @@ impl Station {
         let known = self.known();
         let snapshot = known.reference.as_ref().map(|reference| &*reference.snapshot);
         let outcome = scan::decide(&raw, &event.device, &self.site_codes, snapshot, known.now);
-        let window = memory.repeats.entry(event.device.id).or_default();
+        let device = event.device.id;
+        let window = memory.repeats.entry(device.clone()).or_default();
         let Known { clock, .. } = known;
         let repeats = |code| window.repeats(&raw, code, clock.mono_ms, clock.wall);
-        if let Some(of) = outcome.refusal.and_then(repeats) {
+        if let Some(again) = outcome.refusal.and_then(repeats) {
             // Behind the operation that it is answered from, which may still wait for its commit.
-            waiting.push_back(Box::pin(std::future::ready(Waiting::Repeated { of })));
+            let repeated = Waiting::Repeated { again, device, seen: event.at_mono };
+            waiting.push_back(Box::pin(std::future::ready(repeated)));
             return;
         }
         if let Some(told) = window.close() {
             self.submit(told, None, &known, waiting);
         }
-        let scanned = Scanned { body: outcome.body.clone(), seen: event.at_mono, label_of: None };
+        let snapshot = snapshot.map(|snapshot| snapshot.cursor);
+        let scanned = Scanned { body: outcome.body.clone(), seen: event.at_mono, snapshot, label_of: None };
         let draft = self.draft(outcome.body, &known);
         let id = self.put(draft, outcome.refusal, Some(Box::new(scanned)), waiting);
         if let (Some(code), Some(id)) = (outcome.refusal, id) {
@@ -302,15 +361,23 @@ impl Station {
                 let Submitted { id, refusal, mut scanned, label } = *submitted;
                 let error = match *result {
                     Ok(appended) => {
-                        self.committed(&appended, label.as_ref(), scanned.as_deref_mut(), waiting).await;
-                        return self.say(Report::Committed { appended, refusal, scanned }).await;
+                        let read = scanned.as_deref_mut().map(|scanned| self.read(appended.id, scanned));
+                        memory.kept(&appended, refusal, scanned.as_deref());
+                        if let Some(body) = &label {
+                            self.committed(&appended, body, waiting).await;
+                        }
+                        let ended = self.say(Report::Committed { appended, refusal, scanned }).await;
+                        if let Some(elements) = read {
+                            self.printed(Input::Scanned(&elements), waiting).await;
+                        }
+                        return ended;
                     }
                     Err(error) => error,
                 };
-                if let Some(Body::LabelState(state)) = &label {
-                    self.printed(Input::NotKept(state), waiting).await;
+                if let Some(body) = &label {
+                    self.not_kept(body, waiting).await;
                 }
-                memory.repeats.values_mut().for_each(|open| open.forget(id));
+                let news = memory.not_kept(id, label.as_ref(), &error);
                 tracing::error!(code = error.code(), "operation.not_kept");
                 let ended = match &error {
                     // Only a new start makes another file; everything else ends by itself, and is refused until then.
@@ -320,14 +387,12 @@ impl Station {
                     AppendError::Closed => Some(Ended::QueueStopped(None)),
                     _ => None,
                 };
-                memory.not_kept = Some((id, error.clone()));
-                self.report(Report::NotKept(error)).await;
+                if news {
+                    self.report(Report::NotKept(error)).await;
+                }
                 return ended;
             }
-            Waiting::Repeated { of } => match &memory.not_kept {
-                Some((id, error)) if *id == of => Report::NotKept(error.clone()),
-                _ => Report::Repeated { of },
-            },
+            Waiting::Repeated { again, device, seen } => memory.repeated(again, &device, seen)?,
         };
         self.say(report).await
     }

@@ -4,8 +4,12 @@
 //! Whatever shows the screens (the window, a browser in a test) takes them from [`KioskHandle::screen`] and hands
 //! back what was touched. Nothing is decided there.
 
+mod changes;
 mod enrolment;
 mod notes;
+#[cfg(test)]
+mod tests;
+mod touch;
 mod work;
 
 use crate::cli::site::Site;
@@ -121,6 +125,7 @@ impl Kiosk {
             page: Page::default(),
             act: Act::None,
             sound: 0,
+            alarm_sound: 0,
         };
         let (shown, screen) = watch::channel(Arc::new(compose(&known)));
         let (sender, inputs) = mpsc::unbounded_channel();
@@ -205,8 +210,7 @@ impl Kiosk {
 
     /// Something happened that the band says.
     fn act(&mut self, act: Act) {
-        self.known.act = act;
-        self.known.sound += 1;
+        self.known.happens(act);
     }
 
     /// Shows the present state, if it looks other than before. `seen`: when the scan was read that changed it.

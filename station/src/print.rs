@@ -3,7 +3,8 @@
 //!
 //! A job is a `label.queued`; each `label.state` moves it. [`Jobs`] folds them, and says what to do next: prepare the
 //! printer, commit a state, send, forget. It does no I/O: what it asks for comes back as an [`Input`]. Jobs leave in
-//! the order in which they were queued, and everything is about the first that has not ended:
+//! the order in which they were queued, and everything is about the first that has not ended. A person may open one again
+//! that was taken for printed, while nobody has read its label:
 //! ```text
 //! waiting → (Prepare … Prepared) → commit sending → Send → (Written all) → commit sent → (Confirmed) → commit confirmed
 //!    ↑            no byte left: commit resolved_not_printed, nothing_written │      any doubt: commit unknown
@@ -19,7 +20,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use job::{Doubt, Evidence, PrintJob, Standing};
+pub use job::{Came, Doubt, Evidence, PrintJob, Standing};
 
 use lotgate_devices::event::{Job, PrinterEvent, PrinterState, Written};
 use lotgate_domain::epoch::EpochReason;
@@ -43,6 +44,12 @@ const AGAIN_MS: u64 = 1_000;
 const REST_MS: u64 = 5_000;
 /// A printer that says nothing at all of a job for so long never will.
 const ANSWER_MS: u64 = 120_000;
+
+/// The printer answers, and says that a person must see to it: what it holds comes out after that.
+const fn needs_a_hand(printer: PrinterState) -> bool {
+    use PrinterState::{HeadOpen, PaperOut, Paused, RibbonOut, Temperature};
+    matches!(printer, PaperOut | RibbonOut | HeadOpen | Paused | Temperature)
+}
 
 /// The job's name between station and printer.
 #[must_use]
@@ -93,9 +100,11 @@ pub enum Input<'a> {
     Answered {
         /// The job.
         job: OperationId,
-        /// It came out.
-        printed: bool,
+        /// What came out.
+        came: Came,
     },
+    /// A person finds no good label of a job that was taken for printed; only where [`Jobs::may_doubt`] says so.
+    Doubted(OperationId),
     /// A person gives a job up; only that of [`Jobs::may_cancel`] can be.
     Cancelled(OperationId),
     /// What a scan of this station says. The code of a job's own label proves that it was printed.
@@ -165,6 +174,10 @@ impl Jobs {
     pub fn fold(printer: Option<String>, operations: &[LabelOperation]) -> Self {
         let mut jobs = Self::new(printer);
         for LabelOperation { id, wall, body } in operations {
+            // Whoever had another label made after one was not printed had seen that.
+            if matches!(body, Some(Body::LabelQueued(_))) {
+                jobs.jobs.iter_mut().for_each(|job| job.left |= job.is_without_label());
+            }
             match body {
                 Some(body) => jobs.refold(*id, *wall, body),
                 None => jobs.doubt(),
@@ -211,12 +224,14 @@ impl Jobs {
     }
 
     /// Begins, after everything was folded: what was at the printer when the station stopped is in doubt; what waits
-    /// for a printer that is no longer the configured one is given up.
+    /// for a printer that is no longer the configured one is given up. Jobs leave in order, so one that waits before
+    /// others that left was not known to the run before: it is asked about.
     pub fn start(&mut self, now_ms: u64) -> Vec<Action> {
         let printer = self.printer_id.as_deref();
-        for job in &mut self.jobs {
+        let last_left = self.jobs.iter().rposition(PrintJob::may_have_left);
+        for (position, job) in self.jobs.iter_mut().enumerate() {
             let elsewhere = printer.is_some_and(|printer| printer != job.label.printer.id);
-            job.restarted(elsewhere);
+            job.restarted(elsewhere, last_left.is_some_and(|last| position < last));
         }
         let mut actions = Vec::new();
         self.go_on(now_ms, &mut actions);
@@ -236,12 +251,23 @@ impl Jobs {
                 _ => {}
             },
             Input::NotKept(state) => self.not_kept(state, now_ms, &mut actions),
-            Input::Printer(event) => self.printer_told(event, &mut actions),
-            Input::Answered { job, printed } => {
+            Input::Printer(event) => self.printer_told(event, now_ms, &mut actions),
+            Input::Answered { job, came } => {
                 if self.question().is_some_and(|asked| asked.id == job)
                     && let Some(job) = self.find(job)
                 {
-                    job.seen.answer = Some(printed);
+                    job.seen.answer = Some(came);
+                }
+            }
+            Input::Doubted(id) => {
+                if self.may_doubt(id)
+                    && let Some(job) = self.find(id)
+                {
+                    job.seen.doubted = true;
+                    // Nothing else comes out while somebody looks for it.
+                    if self.flight.is_some_and(|flight| flight.stage != Stage::Out) {
+                        self.land(&mut actions);
+                    }
                 }
             }
             Input::Cancelled(id) => {
@@ -249,6 +275,9 @@ impl Jobs {
                     && let Some(job) = self.find(id)
                 {
                     job.seen.cancel = Some(None);
+                    if let Some(of) = job.label.of {
+                        self.leave(of);
+                    }
                 }
             }
             Input::Scanned(elements) => self.scanned(elements),
@@ -290,6 +319,13 @@ impl Jobs {
         open.clone().find(|job| job.standing != Standing::Waiting).or_else(|| open.next())
     }
 
+    /// How many jobs besides this one have not ended.
+    #[must_use]
+    pub fn behind(&self, id: OperationId) -> u32 {
+        let others = self.jobs.iter().filter(|job| job.standing.is_open() && job.id != id).count();
+        u32::try_from(others).unwrap_or(u32::MAX)
+    }
+
     /// A job, ended or not.
     #[must_use]
     pub fn get(&self, id: OperationId) -> Option<&PrintJob> {
@@ -302,12 +338,17 @@ impl Jobs {
         self.get(self.last?)
     }
 
-    /// What holds the current job up: before it leaves, or while its printer owes an answer.
+    /// What holds the current job up: before it leaves, or while its printer owes an answer. A printer that is busy is
+    /// at work on what left.
     #[must_use]
     pub fn blocked(&self) -> Option<PrinterState> {
-        let held = self.current().is_some_and(|job| !matches!(job.standing, Standing::Unknown(_)));
-        let ready = matches!(self.printer, PrinterState::Ready | PrinterState::Opening);
-        (held && self.printer_id.is_some() && !ready).then_some(self.printer)
+        let job = self.current().filter(|job| !matches!(job.standing, Standing::Unknown(_)))?;
+        let at_work = match self.printer {
+            PrinterState::Ready | PrinterState::Opening => true,
+            PrinterState::Busy => job.standing != Standing::Waiting,
+            _ => false,
+        };
+        (self.printer_id.is_some() && !at_work).then_some(self.printer)
     }
 
     /// The job that a person may give up: the current one as long as nothing of it can have left.
@@ -316,13 +357,49 @@ impl Jobs {
         self.current().filter(|job| job.may_cancel()).map(|job| job.id)
     }
 
+    /// Whether a person may say that there is no good label of this job: it was taken for printed, nobody read the
+    /// label, and there is no open question.
+    #[must_use]
+    pub fn may_doubt(&self, id: OperationId) -> bool {
+        self.question().is_none() && self.get(id).is_some_and(PrintJob::may_doubt)
+    }
+
     /// The number of the copy that may be asked for of this job: it was not printed, and there is no copy of it yet.
     #[must_use]
     pub fn copy_of(&self, id: OperationId) -> Option<u64> {
-        let job = self.get(id).filter(|job| matches!(job.standing, Standing::NotPrinted(_)))?;
-        let copied =
-            self.jobs.iter().any(|copy| copy.label.of == Some(id) && copy.standing != Standing::Cancelled);
-        if copied { None } else { job.label.copy.checked_add(1) }
+        let job = self.get(id).filter(|job| job.is_without_label())?;
+        if self.has_copy(id) { None } else { job.label.copy.checked_add(1) }
+    }
+
+    /// Whether there is a copy of this job's label that was not given up.
+    #[must_use]
+    pub fn has_copy(&self, id: OperationId) -> bool {
+        self.jobs.iter().any(|copy| copy.label.of == Some(id) && copy.standing != Standing::Cancelled)
+    }
+
+    /// Whether there is a label for this scan that was not given up.
+    #[must_use]
+    pub fn has_label(&self, scan: OperationId) -> bool {
+        self.jobs.iter().any(|job| job.label.scan == scan && job.standing != Standing::Cancelled)
+    }
+
+    /// The first job without a good label of which no copy was asked for and that nobody left.
+    #[must_use]
+    pub fn owed(&self) -> Option<&PrintJob> {
+        self.jobs.iter().find(|job| !job.left && self.copy_of(job.id).is_some())
+    }
+
+    /// A person knows that this job has no good label, and goes on.
+    pub fn leave(&mut self, id: OperationId) {
+        if let Some(job) = self.find(id) {
+            job.left |= job.is_without_label();
+        }
+    }
+
+    /// The job that was queued last.
+    #[must_use]
+    pub fn newest(&self) -> Option<&PrintJob> {
+        self.jobs.last()
     }
 
     /// The job whose label has this code. Only one that may have left can have been scanned; the newest is meant.
@@ -342,7 +419,9 @@ impl Jobs {
     #[must_use]
     pub fn next_tick_ms(&self) -> Option<u64> {
         let answers = |flight: &Flight| {
-            flight.stage == Stage::Out && self.get(flight.id).is_some_and(|job| job.seen.doubt.is_none())
+            flight.stage == Stage::Out
+                && !needs_a_hand(self.printer)
+                && self.get(flight.id).is_some_and(|job| job.seen.doubt.is_none())
         };
         let out = self.flight.filter(answers);
         let overdue = out.map(|flight| flight.since_ms.saturating_add(ANSWER_MS));
@@ -407,13 +486,17 @@ impl Jobs {
         actions.extend(self.flight.take().map(|flight| Action::Forget(self::job(flight.id))));
     }
 
-    fn printer_told(&mut self, event: PrinterEvent, actions: &mut Vec<Action>) {
+    fn printer_told(&mut self, event: PrinterEvent, now_ms: u64, actions: &mut Vec<Action>) {
         let (PrinterEvent::Prepared(named)
         | PrinterEvent::Written(named, _)
         | PrinterEvent::Confirmed(named)
         | PrinterEvent::Doubtful(named, _)) = event
         else {
             if let PrinterEvent::State(state) = event {
+                // Once a person has put the printer right it has its whole time for the label that it holds.
+                if let Some(flight) = self.flight.as_mut().filter(|_| needs_a_hand(self.printer)) {
+                    flight.since_ms = now_ms;
+                }
                 self.printer = state;
             }
             return;
@@ -452,14 +535,14 @@ impl Jobs {
 
     /// Asks for what is due: states to commit, and the printer for the first job.
     fn go_on(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let flight = self.flight;
+        let (flight, held) = (self.flight, needs_a_hand(self.printer));
         for job in &mut self.jobs {
             if job.rests_until_ms.is_some_and(|until| until <= now_ms) {
                 job.rests_until_ms = None;
             }
             let flight = flight.filter(|flight| flight.id == job.id);
             let overdue = |flight: &Flight| {
-                flight.stage == Stage::Out && now_ms.saturating_sub(flight.since_ms) >= ANSWER_MS
+                flight.stage == Stage::Out && !held && now_ms.saturating_sub(flight.since_ms) >= ANSWER_MS
             };
             if flight.as_ref().is_some_and(overdue) {
                 job.seen.doubt.get_or_insert(Doubt::PrinterSilent);
@@ -467,7 +550,8 @@ impl Jobs {
             let ready = flight.is_some_and(|flight| flight.stage == Stage::Ready);
             actions.extend(job.ask(ready).map(Action::Commit));
         }
-        if self.flight.is_none() && self.printer_id.is_some() {
+        let doubted = self.jobs.iter().any(|job| job.seen.doubted);
+        if self.flight.is_none() && self.printer_id.is_some() && !doubted {
             let next = self.current().filter(|job| job.may_prepare()).map(|job| job.id);
             if let Some(id) = next {
                 self.flight = Some(Flight { id, stage: Stage::Preparing, since_ms: now_ms });

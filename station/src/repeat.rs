@@ -8,6 +8,15 @@ use lotgate_domain::time::Timestamp;
 /// How long identical refused scans of a device are answered from the first, in monotonic milliseconds.
 pub const WINDOW_MS: u64 = 10_000;
 
+/// A refused scan that is counted and needs no operation of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// The operation that it is answered from.
+    pub of: OperationId,
+    /// How often it came again, this time included.
+    pub count: u64,
+}
+
 /// The last refused scan of one device.
 #[derive(Debug, Default)]
 pub struct Repeats {
@@ -26,14 +35,14 @@ struct Window {
 
 impl Repeats {
     /// Whether this refusal is the open one again. If so it is counted and needs no operation of its own.
-    pub fn repeats(&mut self, raw: &[u8], code: &str, mono_ms: u64, wall: Timestamp) -> Option<OperationId> {
+    pub fn repeats(&mut self, raw: &[u8], code: &str, mono_ms: u64, wall: Timestamp) -> Option<Again> {
         let window = self.open.as_mut()?;
         if window.raw != raw || window.code != code || mono_ms >= window.closes_ms {
             return None;
         }
         window.count = window.count.saturating_add(1);
         window.last_at = wall;
-        Some(window.of)
+        Some(Again { of: window.of, count: window.count })
     }
 
     /// Opens the window of a refusal that is being appended as `of`. Close the last one before.
@@ -83,8 +92,8 @@ mod tests {
     fn identical_refusals_within_the_window_are_counted_once() {
         let mut repeats = Repeats::default();
         repeats.open(b"x".to_vec(), "unknown_lot", id(1), 1_000, at(0));
-        assert_eq!(repeats.repeats(b"x", "unknown_lot", 2_000, at(1)), Some(id(1)));
-        assert_eq!(repeats.repeats(b"x", "unknown_lot", 10_999, at(2)), Some(id(1)));
+        assert_eq!(repeats.repeats(b"x", "unknown_lot", 2_000, at(1)), Some(Again { of: id(1), count: 1 }));
+        assert_eq!(repeats.repeats(b"x", "unknown_lot", 10_999, at(2)), Some(Again { of: id(1), count: 2 }));
         assert_eq!(repeats.repeats(b"x", "unknown_lot", 11_000, at(3)), None, "the window is over");
         assert_eq!(repeats.close(), Some(Body::ScanRepeated { of: id(1), count: 2, last_at: at(2) }));
         assert_eq!(repeats.close(), None, "told once");

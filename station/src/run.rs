@@ -31,6 +31,8 @@ pub(crate) struct Running {
     pub(crate) devices: mpsc::Sender<DeviceEvent>,
     /// True ends everything.
     pub(crate) stop: watch::Sender<bool>,
+    /// The printer, to look how it stands; the actor drives it.
+    pub(crate) printer: Option<Arc<NetworkPrinter>>,
     actor: JoinHandle<Ended>,
     ended: Option<Ended>,
     engine: JoinHandle<()>,
@@ -52,13 +54,15 @@ impl Running {
         let scanners = start_scanners(&site.config.scanners, &devices)?;
         let (reports, heard) = mpsc::channel(1_024);
         let (requests, asked) = mpsc::channel(16);
+        let printing = printing(site, &queue, &devices).await?;
+        let printer = printing.printer.as_ref().map(|(_, printer)| Arc::clone(printer));
         let station = Station {
             queue: queue.clone(),
             site_codes: site.config.site_codes.clone(),
             reference: sync.reference(),
             random: Arc::new(SystemRandom),
             devices: told,
-            printing: printing(site, &queue, &devices).await?,
+            printing,
             requests: asked,
             reports,
             shutdown: stopped.clone(),
@@ -72,6 +76,7 @@ impl Running {
             requests,
             devices,
             stop,
+            printer,
             actor,
             ended: None,
             engine,
@@ -83,10 +88,22 @@ impl Running {
     /// Waits for the actor's end, ends the rest, and closes the queue. What the actor still tells must be read
     /// meanwhile, or nobody may listen any more.
     pub(crate) async fn end(self) -> Result<Ended, Failure> {
-        let Self { queue, sync, reports, requests, devices, stop, actor, ended, engine, upkeep, scanners } =
-            self;
+        let Self {
+            queue,
+            sync,
+            reports,
+            requests,
+            devices,
+            stop,
+            printer,
+            actor,
+            ended,
+            engine,
+            upkeep,
+            scanners,
+        } = self;
         let _ = stop.send(true);
-        drop((reports, requests, devices));
+        drop((reports, requests, devices, printer));
         let ended = match ended {
             Some(ended) => ended,
             None => actor.await.unwrap_or(Ended::QueueStopped(None)),
@@ -151,7 +168,7 @@ async fn printing(
         (Some(binding), Some(info)) => {
             let started =
                 NetworkPrinter::start(binding.clone(), PrinterTiming::default(), sink(events.clone()));
-            Some((info, started.map_err(no_thread)?))
+            Some((info, Arc::new(started.map_err(no_thread)?)))
         }
         _ => None,
     };

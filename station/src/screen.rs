@@ -16,6 +16,9 @@ pub use compose::compose;
 pub(crate) use compose::is_away;
 pub use known::{Act, DeviceNow, EnrolNow, FaultNow, JobNow, Known, Page, Phase, PrinterNow, ScanAct, Works};
 
+pub use crate::print::Came;
+
+use lotgate_domain::ids::OperationId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -89,6 +92,8 @@ pub struct Screen {
     pub main: Main,
     /// The bar at the bottom, from left to right.
     pub actions: Vec<Action>,
+    /// What needs a person whatever is on the screen, at the action that leads to it.
+    pub alarm: Alarm,
     /// Codes to touch, in a demonstration only.
     pub demo: Vec<DemoCode>,
 }
@@ -180,6 +185,19 @@ pub struct Echo {
     pub code: String,
     /// Symbology, device and time.
     pub detail: Text,
+}
+
+/// What needs a person and is no act: it stays until it is settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Alarm {
+    /// The word of what presses most; none while nothing does.
+    pub word: Option<Text>,
+    /// How many more there are.
+    pub more: u32,
+    /// Goes up with each new one, whose sound is then due.
+    #[cfg_attr(test, ts(type = "number"))]
+    pub sound: u64,
 }
 
 /// The question, by screen.
@@ -293,6 +311,8 @@ pub struct Label {
     pub steps: Vec<JobStep>,
     /// Bytes and hash.
     pub record: Text,
+    /// How many labels wait behind this one; none if none does.
+    pub behind: Option<Text>,
     /// The answers to the one question, instead of the steps; empty while there is none.
     pub answers: Vec<Answer>,
 }
@@ -373,8 +393,8 @@ pub struct DeviceRow {
     pub name: Text,
     /// Port, address, or how it is kept.
     pub detail: Text,
-    /// Local time when it was last heard, `HH:MM:SS`.
-    pub heard: Option<String>,
+    /// Local time when it was last heard, with its date if that was not today.
+    pub heard: Option<Text>,
     /// One or two words.
     pub state: Text,
     /// How that is marked.
@@ -483,16 +503,37 @@ pub enum Request {
     /// Enrol with the token that is there.
     Enrol,
     /// Print a label for the lot that was accepted.
-    PrintLabel,
+    PrintLabel {
+        /// The scan that accepted it, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        scan: OperationId,
+    },
     /// Give the job up that waits for its printer.
-    CancelPrint,
+    CancelPrint {
+        /// The job, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+    },
     /// Answer the one question: did the label come out?
     Printed {
-        /// It did.
-        printed: bool,
+        /// The job that was asked about, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+        /// What came out.
+        came: Came,
     },
     /// Print another copy of the label that was not printed.
-    PrintAgain,
+    PrintAgain {
+        /// The job of that label, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+    },
+    /// The label that the printer says it printed is not there, or no good.
+    DoubtLabel {
+        /// Its job, as shown.
+        #[cfg_attr(test, ts(type = "string"))]
+        job: OperationId,
+    },
     /// Show queue and devices.
     ShowDevices,
     /// Back to the scan screen.

@@ -181,9 +181,10 @@ fn every_code_has_a_text_in_every_language() {
 }
 
 /// What a word of the screen begins with; anything else that stands between quotes there is no key.
-const SCREEN: [&str; 21] = [
+const SCREEN: [&str; 22] = [
     "act_",
     "age_",
+    "alarm_",
     "answer_",
     "band_",
     "check_",
@@ -225,7 +226,7 @@ fn words_of_the_screen() -> Vec<String> {
         ["credential", "file", "credential_manager", "secret_service"].map(|kind| format!("dev_keys_{kind}")),
     );
     keys.extend(
-        ["printed", "not_printed"].iter().flat_map(|a| [format!("answer_{a}"), format!("answer_{a}_next")]),
+        ["printed", "not_printed", "damaged"].iter().flat_map(|a| [format!("answer_{a}"), format!("answer_{a}_next")]),
     );
     let refusals = [
         "lot_held",

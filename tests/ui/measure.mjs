@@ -88,9 +88,14 @@ export function measure({ text: smallest, target, gap, gapOfKeys }) {
   const meets = (a, b) =>
     Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 * slack &&
     Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2 * slack;
+  // The caption of a picture lies on it, and on nothing else.
+  const captioned = (a, b) => {
+    const figure = a.element.closest("figure");
+    return figure !== null && figure === b.element.closest("figure") && (a.node ?? b.node) !== undefined;
+  };
   shapes.forEach((a, index) => {
     for (const b of shapes.slice(index + 1))
-      if (a.node !== b.node || !a.node)
+      if ((a.node !== b.node || !a.node) && !captioned(a, b))
         if (meets(a, b)) problems.add(`${name(a.element)} and ${name(b.element)} overlap at ${round(a)} and ${round(b)}`);
     for (const control of controls)
       if (!control.contains(a.element) && !a.element.contains(control) && meets(a, box(control.getBoundingClientRect())))

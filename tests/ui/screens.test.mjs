@@ -1,5 +1,6 @@
 // Every scene of tests/rig/scenes in every language and both sizes of RULES.md.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import axe from "axe-core";
@@ -58,9 +59,11 @@ async function findings(page) {
 
 /**
  * What is drawn of a screen. After an accepted scan its next step stands in the place of the lots; with both bars
- * there, one lot less; the answers to a question in the place of the job's steps; of the alarms one at a time.
+ * there, one lot less; the answers to a question in the place of the job's steps; of the alarms one at a time, and
+ * without their word, which stands where a touch leads to them.
  */
-function drawn({ main, ...frame }) {
+function drawn({ main, alarm, ...others }) {
+  const frame = main.kind === "devices" ? others : { ...others, alarm };
   const { lots, more_lots, as_of, ...scan } = main;
   if (main.result?.accepted) return { ...frame, main: scan };
   if (lots) return { ...frame, main: { ...main, lots: frame.offline && frame.demo.length > 0 ? lots.slice(0, 4) : lots } };
@@ -209,6 +212,28 @@ test("a touch that is still down while new screens come is not lost", async () =
     await assert.doesNotReject(asked, `${name}: what was touched was not asked for`);
   }
   await close();
+});
+
+test("no reader reads a label off the screen, and every reader off the paper", async () => {
+  const read = (picture) => execFileSync("ZXingReader", ["-format", "DataMatrix", picture], { encoding: "utf8" });
+  for (const size of [...SIZES, { width: 3840, height: 2160 }]) {
+    const { page, close } = await openPage(size);
+    for (const name of ["label-sent", "label-unknown-silent", "label-sent-longest"]) {
+      const scene = scenes.en.find((scene) => scene.name === name);
+      await show(page, bridge.address, scene, "en");
+      // As a person would aim at it: at the code alone, with the white around it.
+      const tag = await page.locator(".tag").boundingBox();
+      const at = { x: tag.x + tag.width * 0.6, y: tag.y, width: tag.width * 0.4, height: tag.height * 0.6 };
+      const [glass, paper] = ["glass", "paper"].map((kind) => `${pictures}/code-${name}-${size.width}-${kind}.png`);
+      await page.screenshot({ path: glass, clip: at });
+      assert.doesNotMatch(read(glass), /Content|Text:/, `${name} at ${size.width}: the screen counts as the label`);
+      // The same picture at the same place without what the ui draws on it: the reader could read it.
+      await page.addStyleTag({ content: ".tag figcaption { display: none; }" });
+      await page.screenshot({ path: paper, clip: at });
+      assert.match(read(paper), /Content:\s+GS1/, `${name} at ${size.width}: the reader reads no label at all`);
+    }
+    await close();
+  }
 });
 
 test("no text is in one language only", () => {

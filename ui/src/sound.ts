@@ -1,4 +1,4 @@
-import type { BandState } from "./backend/types";
+import type { Alarm, Band, BandState } from "./backend/types";
 
 /** One tone: when it begins and how long it lasts, in milliseconds, and its pitch in hertz. */
 type Tone = readonly [start: number, length: number, pitch: number];
@@ -17,12 +17,16 @@ const EDGE = 0.005;
 
 let audio: AudioContext | undefined;
 
-function play(state: BandState): void {
+/** In seconds: an alarm of the same moment is heard after the band, not in it. */
+const AFTER_BAND = 0.8;
+
+function play(state: BandState, after = 0): void {
   audio ??= new AudioContext();
   // A window that was not touched yet may be silent; the band says the same.
   if (audio.state === "suspended") audio.resume().catch(() => undefined);
   for (const [start, length, pitch] of TONES[state]) {
-    const [begin, end] = [audio.currentTime + start / 1000, audio.currentTime + (start + length) / 1000];
+    const begin = audio.currentTime + after + start / 1000;
+    const end = begin + length / 1000;
     const [tone, loudness] = [audio.createOscillator(), audio.createGain()];
     tone.frequency.value = pitch;
     tone.type = "triangle";
@@ -36,15 +40,24 @@ function play(state: BandState): void {
   }
 }
 
-/** Plays the sound of a band once when its number has gone up. The first band is silent: its sound is past. */
-export function sounds(): (state: BandState, number: number) => void {
+/** Says whether a number went up. The first one did not: its sound is past. */
+function rising(): (number: number) => boolean {
   let last: number | undefined;
-  return (state, number) => {
+  return (number) => {
     const due = last !== undefined && number > last;
     last = number;
-    if (!due) return;
+    return due;
+  };
+}
+
+/** Plays the sound of a band, and that of a new alarm, once when its number has gone up. */
+export function sounds(): (band: Band, alarm: Alarm) => void {
+  const [ofBand, ofAlarm] = [rising(), rising()];
+  return (band, alarm) => {
+    const [said, alarmed] = [ofBand(band.sound), ofAlarm(alarm.sound)];
     try {
-      play(state);
+      if (said) play(band.state);
+      if (alarmed) play("needs_you", said ? AFTER_BAND : 0);
     } catch (error) {
       // A machine without a loudspeaker is still a station.
       console.warn("No sound:", error);

@@ -198,7 +198,7 @@ pub enum JobState {
     Unknown,
     /// A person, or a scan of the label, said that it was printed.
     ResolvedPrinted,
-    /// It was not printed. A person said so (`operator`), and it is over: another label is a copy, a job of its own.
+    /// There is no good label. A person said so (`operator`), and it is over: another label is a copy, a job of its own.
     /// Or the connection showed that no byte of this attempt left (`nothing_written`): then the same job may be sent
     /// again, with a new `sending`, up to the number of attempts that the station makes.
     ResolvedNotPrinted,
@@ -218,7 +218,9 @@ pub struct LabelState {
     /// the state needs none.
     pub evidence: Option<String>,
     /// Why, as a closed code: for `unknown` `connection_lost`, `printer_silent`, `partly_sent`, `station_stopped`,
-    /// `record_incomplete`; for `cancelled` `printer_changed` where it was not a person; else null.
+    /// `record_incomplete`, `operator_doubts` (a person finds no good label of a job that was taken for printed); for
+    /// `resolved_not_printed` `damaged` where what came out is no good label; for `cancelled` `printer_changed` where
+    /// it was not a person; else null.
     pub cause: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 //! was committed, and nothing leaves before its commit.
 
 use super::{Input, Pending, Report, Scanned, Station};
-use crate::print::{Action, Jobs, PrintJob};
+use crate::print::{Action, Came, Doubt, Jobs, PrintJob, Standing};
 use lotgate_devices::event::{DeviceInfo, PrinterEvent, PrinterState, Written};
 use lotgate_devices::printer::NetworkPrinter;
 use lotgate_domain::ids::{Hash, OperationId};
@@ -10,6 +10,7 @@ use lotgate_domain::label::{self, ContainerLabel};
 use lotgate_domain::operation::body::{Body, Element, LabelQueued, LabelState, ScanAccepted};
 use lotgate_domain::text::Language;
 use lotgate_sync::queue::{Appended, Draft};
+use std::sync::Arc;
 
 /// What people ask for of labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +25,31 @@ pub enum PrintRequest {
     Answer {
         /// The job.
         job: OperationId,
-        /// It came out.
-        printed: bool,
+        /// What came out.
+        came: Came,
     },
+    /// There is no good label of a job that was taken for printed.
+    Doubt(OperationId),
+    /// The person has seen what became of a job, and goes on.
+    Leave(OperationId),
+}
+
+/// What becomes of a request: the person may have touched what was not so any more, or twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// It is done.
+    Now,
+    /// It was done already; the second touch of one tap is nothing new.
+    Already,
+    /// What was touched is gone.
+    Gone,
+}
+
+/// What a label was asked for that waits for its commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    scan: OperationId,
+    of: Option<OperationId>,
 }
 
 /// What every label of this station says.
@@ -45,17 +68,22 @@ pub struct Printing {
     /// The jobs, with those of earlier runs.
     pub jobs: Jobs,
     /// The configured printer.
-    pub printer: Option<(DeviceInfo, NetworkPrinter)>,
+    pub printer: Option<(DeviceInfo, Arc<NetworkPrinter>)>,
     /// What every label says.
     pub source: LabelSource,
     /// The last scan that was accepted, which a label may be asked for.
     scan: Option<(OperationId, ScanAccepted)>,
+    /// Labels that wait for their commit.
+    asked: Vec<Asked>,
+    /// The job whose label was scanned just now.
+    read: Option<OperationId>,
 }
 
 /// The print jobs as a screen shows them.
 #[derive(Debug, Clone)]
 pub struct JobsShown {
-    /// The open question, else the job in work, else the one that changed last.
+    /// The open question; else the one whose label was scanned just now; else the first that has no good label, until
+    /// it is copied or left; else the job in work; else the one that changed last.
     pub job: Option<PrintJob>,
     /// It is the open question.
     pub asked: bool,
@@ -65,43 +93,123 @@ pub struct JobsShown {
     pub may_cancel: bool,
     /// Another copy may be asked for.
     pub may_copy: bool,
+    /// A person may say that there is no good label.
+    pub may_doubt: bool,
+    /// How many other jobs have not ended.
+    pub behind: u32,
+    /// It has no good label, and nobody asked for a copy or left it.
+    pub owed: bool,
+    /// Its label was scanned just now.
+    pub read: bool,
+    /// The job that was queued last, and the scan that its label was asked for.
+    pub newest: Option<(OperationId, OperationId)>,
 }
 
 impl Printing {
     /// `jobs` with those of earlier runs folded and not started.
     #[must_use]
-    pub const fn new(jobs: Jobs, printer: Option<(DeviceInfo, NetworkPrinter)>, source: LabelSource) -> Self {
-        Self { jobs, printer, source, scan: None }
+    pub const fn new(
+        jobs: Jobs,
+        printer: Option<(DeviceInfo, Arc<NetworkPrinter>)>,
+        source: LabelSource,
+    ) -> Self {
+        Self { jobs, printer, source, scan: None, asked: Vec::new(), read: None }
     }
 
     fn shown(&self) -> JobsShown {
-        let asked = self.jobs.question().map(|job| job.id);
-        let current = self.jobs.current().or_else(|| self.jobs.last());
-        let id = current.map(|job| job.id);
+        let jobs = &self.jobs;
+        let asked = jobs.question();
+        let read = self.read.and_then(|id| jobs.get(id)).filter(|_| asked.is_none());
+        let owed = jobs.owed().filter(|_| asked.is_none() && read.is_none());
+        let shown = asked.or(read).or(owed).or_else(|| jobs.current()).or_else(|| jobs.last());
+        let id = shown.map(|job| job.id);
+        let is_in_work = id.is_some() && jobs.current().map(|job| job.id) == id;
         JobsShown {
-            job: current.cloned(),
-            asked: id.is_some() && asked == id,
-            blocked: self.jobs.blocked(),
-            may_cancel: id.is_some() && self.jobs.may_cancel() == id,
-            may_copy: id.is_some_and(|id| self.jobs.copy_of(id).is_some()),
+            job: shown.cloned(),
+            asked: asked.is_some(),
+            blocked: jobs.blocked().filter(|_| is_in_work),
+            may_cancel: id.is_some() && jobs.may_cancel() == id,
+            may_copy: id.is_some_and(|id| jobs.copy_of(id).is_some()),
+            may_doubt: id.is_some_and(|id| jobs.may_doubt(id)),
+            behind: id.map_or(0, |id| jobs.behind(id)),
+            owed: owed.is_some(),
+            read: read.is_some(),
+            newest: jobs.newest().map(|job| (job.id, job.label.scan)),
+        }
+    }
+
+    /// Whether what a person asks for is still so.
+    fn fits(&self, request: PrintRequest) -> Fit {
+        let jobs = &self.jobs;
+        let standing = |id| jobs.get(id).map(|job| job.standing);
+        let fit = |now: bool, already: bool| match (already, now) {
+            (true, _) => Fit::Already,
+            (false, true) => Fit::Now,
+            (false, false) => Fit::Gone,
+        };
+        match request {
+            PrintRequest::Print(scan) => fit(
+                self.scan.as_ref().is_some_and(|(last, _)| *last == scan),
+                jobs.has_label(scan) || self.asked.iter().any(|asked| asked.scan == scan),
+            ),
+            PrintRequest::Again(of) => fit(
+                jobs.copy_of(of).is_some(),
+                jobs.has_copy(of) || self.asked.iter().any(|asked| asked.of == Some(of)),
+            ),
+            PrintRequest::Cancel(job) => {
+                let gives_up = jobs.get(job).is_some_and(PrintJob::is_given_up);
+                fit(jobs.may_cancel() == Some(job), gives_up)
+            }
+            PrintRequest::Answer { job, came } => {
+                let asks = jobs.question().is_some_and(|asked| asked.id == job);
+                fit(asks, jobs.get(job).is_some_and(|job| job.is_answered(came)))
+            }
+            PrintRequest::Doubt(job) => {
+                let doubted = standing(job) == Some(Standing::Unknown(Doubt::OperatorDoubts));
+                let doubts = jobs.get(job).is_some_and(PrintJob::is_doubted);
+                fit(jobs.may_doubt(job), doubted || doubts)
+            }
+            PrintRequest::Leave(_) => Fit::Now,
+        }
+    }
+
+    /// The commit of an operation returned.
+    fn no_longer_asked(&mut self, body: &Body) {
+        if let Body::LabelQueued(LabelQueued { scan, of, .. }) = body {
+            let asked = Asked { scan: *scan, of: *of };
+            if let Some(position) = self.asked.iter().position(|waits| *waits == asked) {
+                self.asked.remove(position);
+            }
         }
     }
 }
 
 impl Station {
-    /// Does what a person asked for.
+    /// Does what a person asked for, if it is still so.
     pub(super) async fn requested(&mut self, request: PrintRequest, waiting: &mut Pending) {
+        match self.printing.fits(request) {
+            Fit::Already => return,
+            Fit::Gone => {
+                self.report(Report::Gone).await;
+                return;
+            }
+            Fit::Now => self.printing.read = None,
+        }
         match request {
             PrintRequest::Print(scan) => self.queue_label(scan, None, waiting).await,
-            PrintRequest::Again(of) => match self.printing.jobs.get(of).map(|job| job.label.scan) {
-                Some(scan) => self.queue_label(scan, Some(of), waiting).await,
-                None => {
-                    self.report(Report::NoLabel("label_unknown")).await;
+            PrintRequest::Again(of) => {
+                if let Some(scan) = self.printing.jobs.get(of).map(|job| job.label.scan) {
+                    self.queue_label(scan, Some(of), waiting).await;
                 }
-            },
+            }
             PrintRequest::Cancel(job) => self.printed(Input::Cancelled(job), waiting).await,
-            PrintRequest::Answer { job, printed } => {
-                self.printed(Input::Answered { job, printed }, waiting).await;
+            PrintRequest::Answer { job, came } => {
+                self.printed(Input::Answered { job, came }, waiting).await;
+            }
+            PrintRequest::Doubt(job) => self.printed(Input::Doubted(job), waiting).await,
+            PrintRequest::Leave(job) => {
+                self.printing.jobs.leave(job);
+                self.tell_jobs().await;
             }
         }
     }
@@ -110,6 +218,7 @@ impl Station {
     async fn queue_label(&mut self, scan: OperationId, of: Option<OperationId>, waiting: &mut Pending) {
         match self.compose_label(scan, of) {
             Ok(draft) => {
+                self.printing.asked.push(Asked { scan, of });
                 self.put(draft, None, None, waiting);
             }
             Err(code) => {
@@ -193,31 +302,36 @@ impl Station {
         }
     }
 
-    /// An operation is durable: what it means for labels.
-    pub(super) async fn committed(
-        &mut self,
-        appended: &Appended,
-        label: Option<&Body>,
-        scanned: Option<&mut Scanned>,
-        waiting: &mut Pending,
-    ) {
-        if let Some(body) = label {
-            let input = Input::Committed { id: appended.id, at: appended.at.wall, body };
-            self.printed(input, waiting).await;
+    /// An operation about a label is durable.
+    pub(super) async fn committed(&mut self, appended: &Appended, body: &Body, waiting: &mut Pending) {
+        self.printing.no_longer_asked(body);
+        let input = Input::Committed { id: appended.id, at: appended.at.wall, body };
+        self.printed(input, waiting).await;
+    }
+
+    /// An operation about a label was not kept.
+    pub(super) async fn not_kept(&mut self, body: &Body, waiting: &mut Pending) {
+        self.printing.no_longer_asked(body);
+        if let Body::LabelState(state) = body {
+            self.printed(Input::NotKept(state), waiting).await;
         }
-        let Some(scanned) = scanned else { return };
-        // A label that is read proves that it was printed, whatever has become of its lot meanwhile.
-        let elements = match &scanned.body {
-            Body::ScanAccepted(scan) => scan.elements.clone(),
-            Body::ScanRefused(scan) => scan.elements.clone(),
-            _ => return,
+    }
+
+    /// A scan is durable: which job's label it was, and what a label may be asked for now. What the jobs make of it
+    /// comes after the scan itself was told.
+    pub(super) fn read(&mut self, id: OperationId, scanned: &mut Scanned) -> Vec<Element> {
+        let (elements, accepted) = match &scanned.body {
+            Body::ScanAccepted(scan) => (scan.elements.clone(), Some(scan.clone())),
+            Body::ScanRefused(scan) => (scan.elements.clone(), None),
+            _ => return Vec::new(),
         };
-        let accepted = matches!(scanned.body, Body::ScanAccepted(_));
-        scanned.label_of = self.printing.jobs.job_read(&elements).filter(|_| accepted);
-        if let Body::ScanAccepted(scan) = &scanned.body {
-            self.printing.scan = Some((appended.id, scan.clone()));
+        // A label that is read proves that it was printed, whatever has become of its lot meanwhile.
+        scanned.label_of = self.printing.jobs.job_read(&elements).filter(|_| accepted.is_some());
+        self.printing.read = scanned.label_of;
+        if let Some(scan) = accepted {
+            self.printing.scan = Some((id, scan));
         }
-        self.printed(Input::Scanned(&elements), waiting).await;
+        elements
     }
 
     pub(super) async fn act(&mut self, actions: Vec<Action>, waiting: &mut Pending) {

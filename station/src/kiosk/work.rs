@@ -1,16 +1,17 @@
 //! A station at work, as its screen shows it: reports and states in, one screen out after each.
 
 use super::enrolment::devices;
+use super::touch::{self, Touches};
 use super::{Input, Kiosk, Next};
 use crate::actor::{Ended, PrintRequest};
 use crate::cli::agent::told::Told;
 use crate::cli::site::Site;
 use crate::cli::{Exit, Failure};
-use crate::print::Standing;
 use crate::run::Running;
-use crate::screen::{Act, DemoCode, JobNow, Page, Phase, PrinterNow, Request, Works, is_away};
+use crate::screen::{DemoCode, Page, Phase, PrinterNow, Request, Works, is_away};
 use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceInfo, PrinterState, Role, Transport};
 use lotgate_domain::reference::Snapshot;
+use lotgate_domain::time::Timestamp;
 use lotgate_sync::engine::Wake;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ pub(super) struct Session {
     pub(super) told: Told,
     /// The codes of the tray, as a scanner would send them.
     demo: Vec<Vec<u8>>,
+    touches: Touches,
+    /// When the printer last answered, by both clocks.
+    printer_heard: Option<(Instant, Timestamp)>,
 }
 
 impl Kiosk {
@@ -38,9 +42,14 @@ impl Kiosk {
         if let Some(zone) = lotgate_domain::time::zone(&running.queue.identity().site.zone) {
             self.known.zone = zone;
         }
-        self.known.phase = Phase::Works(Box::new(works(site, &running)));
-        self.known.page = Page::Scan;
-        let mut session = Session { running, told: Told::default(), demo: Vec::new() };
+        self.known.begins(works(site, &running));
+        let mut session = Session {
+            running,
+            told: Told::default(),
+            demo: Vec::new(),
+            touches: Touches::default(),
+            printer_heard: None,
+        };
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let stopped = loop {
             self.refresh(&mut session);
@@ -84,21 +93,23 @@ impl Kiosk {
         }
     }
 
-    pub(super) fn works(&mut self) -> Option<&mut Works> {
-        match &mut self.known.phase {
-            Phase::Works(works) => Some(works),
-            Phase::Starting | Phase::Enrol(_) | Phase::Fault(_) => None,
-        }
-    }
-
     /// Takes over what changed by itself.
     fn refresh(&mut self, session: &mut Session) {
         let (queue, sync) = (&session.running.queue, &session.running.sync);
         let (reading, now) = (queue.clock(), queue.effective_now());
         let demo = self.options.demo;
+        self.known.note_queue(queue.state().borrow().clone(), sync.status().borrow().clone());
+        let heard = session.running.printer.as_ref().and_then(|printer| printer.status().last_heard);
         let Phase::Works(works) = &mut self.known.phase else { return };
-        works.queue = queue.state().borrow().clone();
-        works.sync = sync.status().borrow().clone();
+        if let Some(heard) = heard
+            && session.printer_heard.is_none_or(|(known, _)| known != heard)
+        {
+            let ago = i64::try_from(heard.elapsed().as_millis()).unwrap_or(i64::MAX);
+            session.printer_heard = Some((heard, reading.wall.plus_ms(-ago)));
+        }
+        if let Some(printer) = &mut works.printer {
+            printer.heard = session.printer_heard.map(|(_, wall)| wall);
+        }
         works.reference = sync.reference().borrow().clone();
         works.reference_age_ms =
             works.reference.as_ref().map_or(0, |reference| reference.mark.age_ms(&reading, now));
@@ -115,30 +126,24 @@ impl Kiosk {
     }
 
     async fn asked(&mut self, request: Request, session: &mut Session) {
-        let job = self.works().and_then(|works| works.job.as_ref().map(|job| job.job.id));
+        if let Some(request) = touch::of_labels(&request) {
+            if !session.touches.counts(&request, Instant::now()) {
+                return;
+            }
+            // What a label was asked for stays on the screen until its job is there.
+            if !matches!(request, PrintRequest::Print(_)) {
+                self.known.turns_to_job();
+            }
+            let _ = session.running.requests.send(request).await;
+            return;
+        }
         match request {
-            Request::PrintLabel => {
-                if let Act::Scan(scan) = &self.known.act {
-                    let _ = session.running.requests.send(PrintRequest::Print(scan.id)).await;
-                }
-            }
-            Request::PrintAgain => {
-                if let Some(job) = job {
-                    let _ = session.running.requests.send(PrintRequest::Again(job)).await;
-                }
-            }
-            Request::CancelPrint => {
-                if let Some(job) = job {
-                    let _ = session.running.requests.send(PrintRequest::Cancel(job)).await;
-                }
-            }
-            Request::Printed { printed } => {
-                if let Some(job) = job {
-                    let _ = session.running.requests.send(PrintRequest::Answer { job, printed }).await;
-                }
-            }
             Request::ShowDevices => self.known.page = Page::Devices,
-            Request::ShowScan => self.go_back(),
+            Request::ShowScan => {
+                if let Some(job) = self.known.go_back() {
+                    let _ = session.running.requests.send(PrintRequest::Leave(job)).await;
+                }
+            }
             Request::TryNow => session.running.sync.wake(Wake::OperatorTap),
             Request::Language { language } => self.known.language = language,
             Request::DemoScan { number } => {
@@ -147,62 +152,17 @@ impl Kiosk {
                     let _ = session.running.devices.send(touched(code)).await;
                 }
             }
-            Request::Keyboard { .. }
+            Request::PrintLabel { .. }
+            | Request::PrintAgain { .. }
+            | Request::CancelPrint { .. }
+            | Request::Printed { .. }
+            | Request::DoubtLabel { .. }
+            | Request::Keyboard { .. }
             | Request::Key { .. }
             | Request::Erase
             | Request::Discard
             | Request::Enrol
             | Request::Restart => {}
-        }
-    }
-
-    /// From the devices to where the person was: to the label while it is in work.
-    fn go_back(&mut self) {
-        let in_work = self.works().and_then(|works| works.job.as_ref()).is_some_and(|job| {
-            matches!(job.job.standing, Standing::Waiting | Standing::Sending | Standing::Sent)
-        });
-        let from_devices = self.known.page == Page::Devices;
-        self.known.page = if from_devices && in_work { Page::Label } else { Page::Scan };
-        if !from_devices {
-            self.known.act = Act::None;
-        }
-    }
-
-    /// Notes how the print jobs stand, and goes to the label when something about it happened.
-    pub(super) async fn note_jobs(&mut self, shown: crate::actor::JobsShown, session: &Session) {
-        let before = self.works().and_then(|works| works.job.take());
-        let Some(job) = shown.job else { return };
-        let same_label = before.as_ref().filter(|before| before.job.label.sha256 == job.label.sha256);
-        let preview = match same_label {
-            Some(before) if !before.preview.is_empty() => before.preview.clone(),
-            _ => super::notes::picture(&session.running.queue, job.label.sha256).await,
-        };
-        let news = before.as_ref().is_none_or(|before| {
-            before.job.id != job.id
-                || before.job.standing != job.standing
-                || before.asked != shown.asked
-                || before.blocked != shown.blocked
-        });
-        let ended_before_this_run = before.is_none() && !job.standing.is_open();
-        let now = JobNow {
-            words: super::notes::words(&job.label),
-            asked: shown.asked,
-            blocked: shown.blocked,
-            may_cancel: shown.may_cancel,
-            may_copy: shown.may_copy,
-            preview,
-            job,
-        };
-        let read = matches!(self.known.act, Act::LabelRead(_));
-        let cancelled = now.job.standing == Standing::Cancelled;
-        if let Some(works) = self.works() {
-            works.job = Some(now);
-        }
-        if news && !ended_before_this_run && !read {
-            if self.known.page != Page::Devices {
-                self.known.page = if cancelled { Page::Scan } else { Page::Label };
-            }
-            self.act(Act::Job);
         }
     }
 }

@@ -5,6 +5,10 @@ use lotgate_devices::event::{JobDoubt, PrinterEvent, Written};
 use lotgate_domain::ids::OperationId;
 use lotgate_domain::operation::body::{Element, JobState, LabelQueued, LabelState};
 use lotgate_domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The recorded cause of a label that came out and is no good.
+const DAMAGED: &str = "damaged";
 
 /// What shows how a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +57,19 @@ pub enum Doubt {
     StationStopped,
     /// The queue was put back to an earlier state, or is damaged: what it says of the job may not be all.
     RecordIncomplete,
+    /// It was taken for printed, and a person finds no good label.
+    OperatorDoubts,
 }
 
 impl Doubt {
     /// Every doubt.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ConnectionLost,
         Self::PrinterSilent,
         Self::PartlySent,
         Self::StationStopped,
         Self::RecordIncomplete,
+        Self::OperatorDoubts,
     ];
 
     /// The closed code, as recorded.
@@ -74,6 +81,7 @@ impl Doubt {
             Self::PartlySent => "partly_sent",
             Self::StationStopped => "station_stopped",
             Self::RecordIncomplete => "record_incomplete",
+            Self::OperatorDoubts => "operator_doubts",
         }
     }
 
@@ -86,6 +94,7 @@ impl Doubt {
             Self::PartlySent => "job_unknown_partly_sent",
             Self::StationStopped => "job_unknown_station_stopped",
             Self::RecordIncomplete => "job_unknown_record_incomplete",
+            Self::OperatorDoubts => "job_unknown_operator_doubts",
         }
     }
 
@@ -101,6 +110,19 @@ impl From<JobDoubt> for Doubt {
             JobDoubt::PrinterSilent => Self::PrinterSilent,
         }
     }
+}
+
+/// What a person finds at the printer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub enum Came {
+    /// One good label.
+    One,
+    /// Nothing.
+    Nothing,
+    /// A damaged label, a part of one, or more than one.
+    Damaged,
 }
 
 /// Where a job stands, by its operations.
@@ -120,6 +142,8 @@ pub enum Standing {
     ResolvedPrinted(Evidence),
     /// It was not printed, and will not be.
     NotPrinted(Evidence),
+    /// What came out is no good label, as a person said: damaged, or more than one.
+    Damaged,
     /// It was given up before it left.
     Cancelled,
 }
@@ -139,7 +163,9 @@ pub(super) struct Seen {
     pub(super) confirmed: bool,
     pub(super) doubt: Option<Doubt>,
     pub(super) scanned: bool,
-    pub(super) answer: Option<bool>,
+    pub(super) answer: Option<Came>,
+    /// A person finds no good label.
+    pub(super) doubted: bool,
     /// Given up, with the cause if it was not by a person.
     pub(super) cancel: Option<Option<&'static str>>,
 }
@@ -182,14 +208,16 @@ pub struct PrintJob {
     pub(super) pending: Option<JobState>,
     /// Nothing is asked for before, by the monotonic clock in milliseconds.
     pub(super) rests_until_ms: Option<u64>,
+    /// It was not printed, and a person knows and went on.
+    pub(super) left: bool,
     pub(super) seen: Seen,
 }
 
 impl PrintJob {
     pub(super) fn new(id: OperationId, label: LabelQueued, at: Timestamp) -> Self {
         let (standing, reached) = (Standing::Waiting, vec![(Standing::Waiting, at)]);
-        let (pending, rests_until_ms, seen) = (None, None, Seen::default());
-        Self { id, label, standing, reached, attempts: 0, pending, rests_until_ms, seen }
+        let (pending, rests_until_ms, left, seen) = (None, None, false, Seen::default());
+        Self { id, label, standing, reached, attempts: 0, pending, rests_until_ms, left, seen }
     }
 
     /// How often `sending` was committed.
@@ -204,6 +232,11 @@ impl PrintJob {
             self.standing,
             Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan)
         )
+    }
+
+    /// Whether it ended without a good label.
+    pub(super) const fn is_without_label(&self) -> bool {
+        matches!(self.standing, Standing::NotPrinted(_) | Standing::Damaged)
     }
 
     /// As far as the record is whole, nothing leaves without an attempt.
@@ -230,6 +263,7 @@ impl PrintJob {
             JobState::ResolvedPrinted => Standing::ResolvedPrinted(evidence.unwrap_or(Evidence::Operator)),
             JobState::ResolvedNotPrinted => match evidence.unwrap_or(Evidence::Operator) {
                 Evidence::NothingWritten if self.attempts < ATTEMPTS => Standing::Waiting,
+                Evidence::Operator if state.cause.as_deref() == Some(DAMAGED) => Standing::Damaged,
                 evidence => Standing::NotPrinted(evidence),
             },
             JobState::Cancelled => Standing::Cancelled,
@@ -237,13 +271,17 @@ impl PrintJob {
         if self.standing == Standing::Waiting {
             self.seen = Seen::default();
         }
+        // What a person said is recorded by now, or has no object any more.
+        (self.seen.doubted, self.seen.answer, self.left) = (false, None, false);
         self.reached.push((self.standing, at));
     }
 
-    /// The station stopped and began again.
-    pub(super) fn restarted(&mut self, elsewhere: bool) {
+    /// The station stopped and began again. `overtaken`: jobs that were queued behind it have left.
+    pub(super) fn restarted(&mut self, elsewhere: bool, overtaken: bool) {
         match self.standing {
             Standing::Sending | Standing::Sent => self.seen.doubt = Some(Doubt::StationStopped),
+            // The run before did not know of it: its append was of unknown outcome, and a person may have acted since.
+            Standing::Waiting if overtaken => self.seen.doubt = Some(Doubt::RecordIncomplete),
             Standing::Waiting if elsewhere => self.seen.cancel = Some(Some("printer_changed")),
             _ => {}
         }
@@ -258,6 +296,36 @@ impl PrintJob {
         let Seen { cancel, doubt, .. } = &self.seen;
         let waits = self.standing == Standing::Waiting && self.pending.is_none();
         waits && cancel.is_none() && doubt.is_none()
+    }
+
+    /// Whether a person may say that there is no good label: it was taken for printed, and nobody read it.
+    pub(super) fn may_doubt(&self) -> bool {
+        let printed = matches!(self.standing, Standing::Confirmed(_) | Standing::ResolvedPrinted(_));
+        printed && !self.is_read() && self.pending.is_none() && !self.seen.scanned && !self.seen.doubted
+    }
+
+    /// Whether a person doubts it and the record does not say so yet.
+    #[must_use]
+    pub const fn is_doubted(&self) -> bool {
+        self.seen.doubted
+    }
+
+    /// Whether a person gave it up, recorded or not.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.standing == Standing::Cancelled || self.seen.cancel.is_some()
+    }
+
+    /// Whether a person answered so, recorded or not.
+    #[must_use]
+    pub fn is_answered(&self, came: Came) -> bool {
+        let recorded = match self.standing {
+            Standing::ResolvedPrinted(Evidence::Operator) => Some(Came::One),
+            Standing::NotPrinted(Evidence::Operator) => Some(Came::Nothing),
+            Standing::Damaged => Some(Came::Damaged),
+            _ => None,
+        };
+        recorded.or(self.seen.answer) == Some(came)
     }
 
     pub(super) fn may_prepare(&self) -> bool {
@@ -288,7 +356,7 @@ impl PrintJob {
 
     fn due(&self, ready: bool) -> Option<(JobState, Option<Evidence>, Option<&'static str>)> {
         use JobState::{Cancelled, Confirmed, ResolvedNotPrinted, ResolvedPrinted, Sending, Sent, Unknown};
-        let Seen { written, confirmed, doubt, scanned, answer, cancel } = &self.seen;
+        let Seen { written, confirmed, doubt, scanned, answer, doubted, cancel } = &self.seen;
         let unknown = |doubt: Doubt| (Unknown, None, Some(doubt.code()));
         let proven = |state| (state, Some(Evidence::VerifyScan), None);
         match self.standing {
@@ -308,18 +376,28 @@ impl PrintJob {
             Standing::Sent => doubt.map(unknown),
             // A scan of the label outweighs what anybody said, before or after. It is recorded of a printed label too:
             // only then is it known to be readable, and a printer that loses labels is not believed alone (LBL-6).
-            Standing::Unknown(_) | Standing::NotPrinted(_) if *scanned => Some(proven(ResolvedPrinted)),
+            Standing::Unknown(_) | Standing::NotPrinted(_) | Standing::Damaged if *scanned => {
+                Some(proven(ResolvedPrinted))
+            }
             Standing::Confirmed(by) if *scanned && by != Evidence::VerifyScan => Some(proven(Confirmed)),
             Standing::ResolvedPrinted(by) if *scanned && by != Evidence::VerifyScan => {
                 Some(proven(ResolvedPrinted))
             }
-            Standing::Unknown(_) => answer.map(|printed| {
-                let state = if printed { ResolvedPrinted } else { ResolvedNotPrinted };
-                (state, Some(Evidence::Operator), None)
+            Standing::Confirmed(_) | Standing::ResolvedPrinted(_) if *doubted => {
+                Some(unknown(Doubt::OperatorDoubts))
+            }
+            Standing::Unknown(_) => answer.map(|came| {
+                let (state, cause) = match came {
+                    Came::One => (ResolvedPrinted, None),
+                    Came::Nothing => (ResolvedNotPrinted, None),
+                    Came::Damaged => (ResolvedNotPrinted, Some(DAMAGED)),
+                };
+                (state, Some(Evidence::Operator), cause)
             }),
             Standing::Confirmed(_)
             | Standing::ResolvedPrinted(_)
             | Standing::NotPrinted(_)
+            | Standing::Damaged
             | Standing::Cancelled => None,
         }
     }

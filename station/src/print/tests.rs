@@ -192,10 +192,10 @@ fn the_question_holds_up_the_labels_behind_it_until_the_answer_is_durable() {
     rig.keep(&ready);
     let doubt = rig.tell(PrinterEvent::Written(job(id(1)), Written::Partial));
     assert_eq!(rig.keep(&doubt), [], "the next label waits");
-    assert_eq!(rig.give(Input::Answered { job: id(2), printed: true }), [], "that was not the question");
-    let answer = rig.give(Input::Answered { job: id(1), printed: false });
+    assert_eq!(rig.give(Input::Answered { job: id(2), came: Came::One }), [], "that was not the question");
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::Nothing });
     assert_eq!(answer, committing(1, JobState::ResolvedNotPrinted, Some("operator"), None));
-    assert_eq!(rig.give(Input::Answered { job: id(1), printed: true }), [], "a second tap changes nothing");
+    assert_eq!(rig.give(Input::Answered { job: id(1), came: Came::One }), [], "a second tap changes nothing");
     assert_eq!(rig.asked(), None, "it was answered");
     assert_eq!(rig.keep(&answer), [Action::Prepare(job(id(2)))]);
     assert_eq!(rig.standing(1), Standing::NotPrinted(Evidence::Operator));
@@ -220,7 +220,7 @@ fn after_a_crash_what_waited_prints_and_what_was_under_way_is_asked_once() {
     assert_eq!(rig.keep(&doubt), []);
     assert_eq!(rig.restart(), [], "the question stands in the record");
     assert_eq!(rig.asked(), Some(id(1)));
-    let answer = rig.give(Input::Answered { job: id(1), printed: true });
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::One });
     rig.keep(&answer);
     assert_eq!(rig.restart(), []);
     assert_eq!((rig.asked(), rig.standing(1)), (None, Standing::ResolvedPrinted(Evidence::Operator)));
@@ -294,7 +294,7 @@ fn a_scan_of_the_label_proves_it_whatever_was_said() {
     rig.keep(&scanned);
 
     rig.unknown(4);
-    let answer = rig.give(Input::Answered { job: id(4), printed: false });
+    let answer = rig.give(Input::Answered { job: id(4), came: Came::Nothing });
     rig.keep(&answer);
     let scanned = rig.give(Input::Scanned(&elements(4)));
     assert_eq!(scanned, committing(4, JobState::ResolvedPrinted, Some("verify_scan"), None));
@@ -315,7 +315,7 @@ fn a_printed_label_that_is_scanned_is_recorded_as_read_once() {
     assert_eq!(rig.give(Input::Scanned(&elements(1))), [], "once");
 
     rig.unknown(2);
-    let answer = rig.give(Input::Answered { job: id(2), printed: true });
+    let answer = rig.give(Input::Answered { job: id(2), came: Came::One });
     rig.keep(&answer);
     let scanned = rig.give(Input::Scanned(&elements(2)));
     assert_eq!(scanned, committing(2, JobState::ResolvedPrinted, Some("verify_scan"), None));
@@ -396,6 +396,134 @@ fn a_label_that_seems_to_wait_in_a_queue_that_was_put_back_is_asked_about_and_no
         let mut jobs = Jobs::fold(Some(PRINTER.to_owned()), &[queued.clone(), after]);
         assert_eq!(jobs.start(0), *then, "{said}");
     }
+}
+
+#[test]
+fn a_label_that_others_have_overtaken_is_asked_about_and_not_sent() {
+    let mut rig = Rig::new();
+    rig.sent(2);
+    let told = rig.tell(PrinterEvent::Confirmed(job(id(2))));
+    rig.keep(&told);
+    rig.queue(3);
+    rig.record.insert(0, (id(1), Body::LabelQueued(label(1))));
+    let asked = rig.restart();
+    assert_eq!(asked[0], committing(1, JobState::Unknown, None, Some("record_incomplete"))[0]);
+    assert_eq!(asked.len(), 1, "the label that is in its place waits: {asked:?}");
+    rig.keep(&asked);
+    assert_eq!(rig.asked(), Some(id(1)));
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::Nothing });
+    assert_eq!(rig.keep(&answer), [Action::Prepare(job(id(3)))]);
+}
+
+#[test]
+fn a_printer_that_works_on_a_label_that_left_holds_nothing_up() {
+    let mut rig = Rig::new();
+    rig.queue(1);
+    rig.tell(PrinterEvent::State(PrinterState::Busy));
+    assert_eq!(rig.jobs.blocked(), Some(PrinterState::Busy), "what waits cannot leave");
+    let mut rig = Rig::new();
+    rig.sent(1);
+    rig.tell(PrinterEvent::State(PrinterState::Busy));
+    assert_eq!(rig.jobs.blocked(), None);
+    rig.tell(PrinterEvent::State(PrinterState::PaperOut));
+    assert_eq!(rig.jobs.blocked(), Some(PrinterState::PaperOut));
+}
+
+#[test]
+fn a_label_is_not_asked_about_while_the_printer_that_holds_it_needs_a_hand() {
+    use PrinterState::{HeadOpen, PaperOut, Paused, RibbonOut, Temperature};
+    for state in [PaperOut, RibbonOut, HeadOpen, Paused, Temperature] {
+        let mut rig = Rig::new();
+        rig.sent(1);
+        rig.tell(PrinterEvent::State(state));
+        rig.now_ms = ANSWER_MS + 10_000;
+        assert_eq!(rig.jobs.next_tick_ms(), None);
+        assert_eq!(rig.give(Input::Tick), [], "{state:?}");
+        assert_eq!(rig.tell(PrinterEvent::State(PrinterState::Ready)), [], "it has its time again");
+        rig.now_ms += ANSWER_MS - 1;
+        assert_eq!(rig.give(Input::Tick), []);
+        rig.now_ms += 1;
+        assert_eq!(rig.give(Input::Tick), committing(1, JobState::Unknown, None, Some("printer_silent")));
+    }
+}
+
+#[test]
+fn a_damaged_label_ends_its_job_with_the_cause_and_a_copy_may_be_asked_for() {
+    let mut rig = Rig::new();
+    rig.unknown(1);
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::Damaged });
+    assert_eq!(answer, committing(1, JobState::ResolvedNotPrinted, Some("operator"), Some("damaged")));
+    rig.keep(&answer);
+    assert_eq!((rig.standing(1), rig.jobs.copy_of(id(1))), (Standing::Damaged, Some(2)));
+    assert_eq!(rig.restart(), [], "it is over");
+    assert_eq!((rig.standing(1), rig.jobs.copy_of(id(1))), (Standing::Damaged, Some(2)));
+}
+
+#[test]
+fn a_label_that_was_taken_for_printed_may_be_doubted_until_it_is_read() {
+    let mut rig = Rig::new();
+    assert!(!rig.jobs.may_doubt(id(1)));
+    rig.sent(1);
+    assert!(!rig.jobs.may_doubt(id(1)), "the printer has not said so");
+    let told = rig.tell(PrinterEvent::Confirmed(job(id(1))));
+    rig.keep(&told);
+    for _ in 0..2 {
+        assert!(rig.jobs.may_doubt(id(1)));
+        let doubt = rig.give(Input::Doubted(id(1)));
+        assert_eq!(doubt, committing(1, JobState::Unknown, None, Some("operator_doubts")));
+        assert_eq!(rig.give(Input::Doubted(id(1))), [], "once");
+        rig.keep(&doubt);
+        assert_eq!(rig.asked(), Some(id(1)));
+        let answer = rig.give(Input::Answered { job: id(1), came: Came::One });
+        assert_eq!(answer, committing(1, JobState::ResolvedPrinted, Some("operator"), None));
+        rig.keep(&answer);
+    }
+    let read = rig.give(Input::Scanned(&elements(1)));
+    rig.keep(&read);
+    assert!(!rig.jobs.may_doubt(id(1)));
+    assert_eq!(rig.give(Input::Doubted(id(1))), []);
+}
+
+#[test]
+fn no_label_leaves_while_a_person_looks_for_another() {
+    let mut rig = Rig::new();
+    rig.sent(1);
+    rig.queue(2);
+    let told = rig.tell(PrinterEvent::Confirmed(job(id(1))));
+    assert_eq!(rig.keep(&told), [Action::Prepare(job(id(2)))]);
+    let doubt = rig.give(Input::Doubted(id(1)));
+    assert_eq!(doubt[0], Action::Forget(job(id(2))));
+    assert_eq!(doubt[1..], committing(1, JobState::Unknown, None, Some("operator_doubts")));
+    assert_eq!(rig.tell(PrinterEvent::Prepared(job(id(2)))), [Action::Forget(job(id(2)))], "too late for it");
+    assert_eq!(rig.keep(&doubt[1..]), []);
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::Nothing });
+    assert_eq!(rig.keep(&answer), [Action::Prepare(job(id(2)))]);
+}
+
+#[test]
+fn a_label_that_was_not_printed_is_owed_until_it_is_copied_or_left_and_after_a_restart_too() {
+    let owed = |rig: &Rig| rig.jobs.owed().map(|job| job.id);
+    let mut rig = Rig::new();
+    rig.unknown(1);
+    rig.queue(2);
+    assert_eq!(owed(&rig), None);
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::Nothing });
+    rig.keep(&answer);
+    assert_eq!(owed(&rig), Some(id(1)), "though another is in work");
+    rig.restart();
+    assert_eq!(owed(&rig), Some(id(1)));
+    rig.commit(Body::LabelQueued(LabelQueued { copy: 2, of: Some(id(1)), ..label(3) }));
+    assert_eq!(owed(&rig), None, "copied");
+
+    let mut rig = Rig::new();
+    rig.unknown(1);
+    let answer = rig.give(Input::Answered { job: id(1), came: Came::Damaged });
+    rig.keep(&answer);
+    rig.jobs.leave(id(1));
+    assert_eq!(owed(&rig), None, "left");
+    rig.queue(2);
+    rig.restart();
+    assert_eq!(owed(&rig), None, "somebody went on with another label");
 }
 
 #[test]

@@ -81,6 +81,10 @@ fn works_said(known: &Known, works: &Works) -> Said {
             echo: Some(read(known, works, scan)),
             ..Said::new(BandState::Accepted, Text::of("band_label_read"), Text::of("band_label_read_why"))
         },
+        // The queue itself tells at the next start; until then nobody may say that nothing was stored.
+        Act::NotKept { code: code @ "unknown_outcome", at } => {
+            Said::fault(Text::of("band_outcome_unknown"), code).since(known, *at, "band_maybe_stored")
+        }
         Act::NotKept { code, at } => {
             Said::fault(Text::of("band_not_kept"), code).since(known, *at, "band_nothing_stored")
         }
@@ -95,6 +99,10 @@ fn works_said(known: &Known, works: &Works) -> Said {
         Act::NoLabel { code, at } => {
             let said = Said::new(BandState::Refused, Text::of("band_no_label"), Text::of(code));
             said.since(known, *at, "band_nothing_printed")
+        }
+        Act::Gone { at } => {
+            let said = Said::new(BandState::Refused, Text::of("band_act_gone"), Text::of("act_gone"));
+            said.since(known, *at, "band_nothing_changed")
         }
         Act::Job => match &works.job {
             Some(job) => job_said(known, works, job),
@@ -245,10 +253,13 @@ fn job_said(known: &Known, works: &Works, now: &JobNow) -> Said {
                     | PrinterState::Paused
             );
             let kind = if needs_you { BandState::NeedsYou } else { BandState::Fault };
-            {
-                let title = if needs_you { "band_printer_held" } else { "band_printer_fails" };
-                Said::new(kind, Text::of(title), Text::of(state.code()))
-            }
+            let title = match (needs_you, job.standing) {
+                (true, _) => "band_printer_held",
+                (false, Standing::Waiting) => "band_printer_fails",
+                // It has left, at least in part.
+                (false, _) => "band_printer_look",
+            };
+            Said::new(kind, Text::of(title), Text::of(label::held_up(job.standing, state)))
         }
         (Standing::Waiting, None) => Said::asks("band_label_waits", "band_label_waits_why"),
         (Standing::Sending | Standing::Sent, None) => {
@@ -265,6 +276,9 @@ fn job_said(known: &Known, works: &Works, now: &JobNow) -> Said {
         }
         (Standing::NotPrinted(_), _) => {
             Said::new(BandState::NeedsYou, Text::of("band_label_not_printed"), Text::of("band_label_again"))
+        }
+        (Standing::Damaged, _) => {
+            Said::new(BandState::NeedsYou, Text::of("band_label_not_printed"), Text::of("band_label_destroy"))
         }
         (Standing::Cancelled, _) => Said::asks("band_label_cancelled", "job_cancelled_is"),
     };

@@ -3,7 +3,7 @@
 
 use super::known::{EnrolNow, FaultNow, Known, Page, Phase, Works};
 use super::{
-    Action, Enrol, FaultView, Main, Offline, Place, Request, Screen, ScreenLanguage, Text, Top, band,
+    Action, Alarm, Enrol, FaultView, Main, Offline, Place, Request, Screen, ScreenLanguage, Text, Top, band,
     devices, label, scan,
 };
 use jiff::tz::TimeZone;
@@ -40,7 +40,37 @@ pub fn compose(known: &Known) -> Screen {
         band: band::compose(known),
         main,
         actions,
+        alarm: alarm(known, works),
         demo: works.map(|works| works.demo.clone()).unwrap_or_default(),
+    }
+}
+
+/// Words of what needs a person, what presses most first.
+const ALARMS: [(&str, &[&str]); 9] = [
+    ("alarm_disk_full", &["disk_full"]),
+    ("alarm_queue_full", &["queue_full"]),
+    (CALL_IT, &[]),
+    ("alarm_revoked", &["revoked"]),
+    ("alarm_set_aside", &["queue_set_aside"]),
+    ("alarm_disk_low", &["disk_very_low", "disk_low"]),
+    ("alarm_queue_filling", &["queue_nearly_full", "queue_filling"]),
+    ("alarm_unconfirmed", &["epoch_unconfirmed"]),
+    ("alarm_cloud_restored", &["log_recovered"]),
+];
+/// The word of every other: a contradiction of the cloud, a fault of the queue.
+const CALL_IT: &str = "alarm_call_it";
+
+fn alarm(known: &Known, works: Option<&Works>) -> Alarm {
+    let all = works.map(Works::alarms).unwrap_or_default();
+    let place = |code: &str| {
+        let named = ALARMS.iter().position(|(_, codes)| codes.contains(&code));
+        named.or_else(|| ALARMS.iter().position(|(word, _)| *word == CALL_IT))
+    };
+    let first = all.iter().filter_map(|code| place(code)).min().and_then(|place| ALARMS.get(place));
+    Alarm {
+        word: first.map(|(word, _)| Text::of(word)),
+        more: u32::try_from(all.len().saturating_sub(1)).unwrap_or(u32::MAX),
+        sound: known.alarm_sound,
     }
 }
 
@@ -120,10 +150,15 @@ fn offline(known: &Known, works: &Works) -> Option<Offline> {
 }
 
 /// The time of today, with its date from yesterday on.
-fn since_when(known: &Known, at: Timestamp) -> String {
+pub(super) fn since_when(known: &Known, at: Timestamp) -> String {
     let (then, today) = (at.local(&known.zone), known.now.local(&known.zone).date);
     let time = minutes(&then.time);
     if then.date == today { time } else { format!("{time}, {}", then.date) }
+}
+
+/// The same as a text, in which every language writes the date in its own way.
+pub(super) fn when(known: &Known, at: Timestamp) -> Text {
+    Text::of("plain").with("time", since_when(known, at))
 }
 
 /// `HH:MM` of `HH:MM:SS`.

@@ -1,6 +1,6 @@
 //! The screen of queue and devices: what works, what waits, and how fresh the station's knowledge is.
 
-use super::compose::{action, age, clock_time, language_action, net_key};
+use super::compose::{action, age, language_action, net_key, since_when, when};
 use super::known::{DeviceNow, Known, PrinterNow, Works};
 use super::{Action, DeviceRow, Devices, Fact, Main, Mark, Place, Request, Text};
 use lotgate_devices::event::{DeviceState, PrinterState};
@@ -15,9 +15,6 @@ pub(super) fn main(known: &Known, works: &Works) -> Main {
     let queue = &works.queue;
     let settled = queue.settled_through.map_or(0, |point| point.seq);
     let sent = queue.sent_through.map_or(0, |point| point.seq).saturating_sub(settled);
-    let codes = works.sync.alarms.iter().map(String::as_str);
-    let own = queue.alarms.iter().map(|alarm| alarm.as_str());
-    let alarms: std::collections::BTreeSet<&str> = codes.chain(own).collect();
     Main::Devices(Devices {
         rows: rows(known, works),
         waiting: queue.queued,
@@ -25,7 +22,7 @@ pub(super) fn main(known: &Known, works: &Works) -> Main {
         settled,
         network: network(known, works),
         facts: facts(works),
-        alarms: alarms.into_iter().map(Text::of).collect(),
+        alarms: works.alarms().into_iter().map(Text::of).collect(),
     })
 }
 
@@ -41,7 +38,7 @@ pub(super) fn actions(known: &Known, works: &Works) -> Vec<Action> {
 fn network(known: &Known, works: &Works) -> Text {
     let engine = &works.sync.engine;
     match (engine.link, engine.failure, works.sync.last_contact_at) {
-        (Link::Online, _, Some(at)) => Text::of("network_heard").with("time", clock_time(at, &known.zone)),
+        (Link::Online, _, Some(at)) => Text::of("network_heard").with("time", since_when(known, at)),
         (_, Some(failure), _) => Text::of(failure.as_str()),
         (link, None, _) => Text::of(net_key(link)),
     }
@@ -73,7 +70,7 @@ fn scanner(known: &Known, device: &DeviceNow) -> DeviceRow {
     DeviceRow {
         name: device_name(device),
         detail: detail(&device.id, device.simulated),
-        heard: device.heard.map(|at| clock_time(at, &known.zone)),
+        heard: device.heard.map(|at| when(known, at)),
         state: Text::of(&format!("dev_state_{}", device.state.code())),
         mark: if ready { Mark::Ready } else { Mark::Fault },
     }
@@ -91,7 +88,7 @@ fn printer_row(known: &Known, printer: &PrinterNow) -> DeviceRow {
     DeviceRow {
         name: printer.name.as_ref().map_or_else(|| Text::of("dev_printer"), Text::plain),
         detail: detail(printer.id.trim_start_matches("tcp:"), printer.simulated),
-        heard: printer.heard.map(|at| clock_time(at, &known.zone)),
+        heard: printer.heard.map(|at| when(known, at)),
         state: Text::of(&format!("dev_state_{}", state.code())),
         mark: match state {
             PrinterState::Ready | PrinterState::Opening | PrinterState::Busy => Mark::Ready,
@@ -108,7 +105,7 @@ fn printer_row(known: &Known, printer: &PrinterNow) -> DeviceRow {
 }
 
 fn clock(known: &Known, works: &Works) -> DeviceRow {
-    let heard = works.sync.last_contact_at.map(|at| clock_time(at, &known.zone));
+    let heard = works.sync.last_contact_at.map(|at| when(known, at));
     let (state, mark) = match works.clock {
         Clock::Ok => ("dev_clock_ok", Mark::Ready),
         Clock::Unsynced => ("dev_clock_unsynced", Mark::NeedsYou),

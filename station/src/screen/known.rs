@@ -10,6 +10,7 @@ use lotgate_domain::operation::body::{Element, SnapshotLot};
 use lotgate_domain::time::Timestamp;
 use lotgate_sync::queue::QueueState;
 use lotgate_sync::runner::{Reference, SyncStatus};
+use std::collections::BTreeSet;
 
 /// Everything that a screen says.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Known {
     pub act: Act,
     /// Goes up with each act that has a sound.
     pub sound: u64,
+    /// Goes up with each new alarm of the station.
+    pub alarm_sound: u64,
 }
 
 /// What the program does.
@@ -120,6 +123,15 @@ pub struct Works {
     pub demo: Vec<DemoCode>,
 }
 
+impl Works {
+    /// Codes of everything that needs a person: of the queue and of its care by the cloud.
+    #[must_use]
+    pub fn alarms(&self) -> BTreeSet<&str> {
+        let own = self.queue.alarms.iter().map(|alarm| alarm.as_str());
+        self.sync.alarms.iter().map(String::as_str).chain(own).collect()
+    }
+}
+
 /// A print job as the person sees it.
 #[derive(Debug, Clone)]
 pub struct JobNow {
@@ -133,6 +145,10 @@ pub struct JobNow {
     pub may_cancel: bool,
     /// Another copy may be asked for.
     pub may_copy: bool,
+    /// It was printed, nobody read it yet, and a person may say that there is no good label.
+    pub may_doubt: bool,
+    /// How many other jobs have not ended.
+    pub behind: u32,
     /// Its label as a picture: PNG in base64; empty where the bytes are not here any more.
     pub preview: String,
     /// What its label says.
@@ -167,7 +183,7 @@ pub struct PrinterNow {
     pub state: PrinterState,
     /// No real hardware.
     pub simulated: bool,
-    /// When it last said anything.
+    /// When it last answered.
     pub heard: Option<Timestamp>,
 }
 
@@ -211,6 +227,11 @@ pub enum Act {
     NoLabel {
         /// Key of the catalogue.
         code: &'static str,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was touched is not so any more, and nothing was done.
+    Gone {
         /// When.
         at: Timestamp,
     },
@@ -259,6 +280,8 @@ pub struct ScanAct {
     pub lot: Option<String>,
     /// What was known of it.
     pub snapshot_lot: Option<SnapshotLot>,
+    /// Cursor of the reference data that it was decided on; none if there was none.
+    pub snapshot: Option<u64>,
     /// How often the same refusal was scanned again.
     pub repeats: u32,
     /// A label can be made for it.

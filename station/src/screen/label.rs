@@ -3,7 +3,8 @@
 use super::compose::{action, clock_time};
 use super::known::{JobNow, Known, Works};
 use super::{Action, Answer, JobStep, Label, Main, Place, Request, StepState, Text};
-use crate::print::{Evidence, Standing};
+use crate::print::{Came, Doubt, Evidence, Standing};
+use lotgate_devices::event::PrinterState;
 use lotgate_domain::time::Timestamp;
 
 pub(super) fn main(known: &Known, works: &Works) -> Main {
@@ -23,36 +24,51 @@ pub(super) fn main(known: &Known, works: &Works) -> Main {
         record: Text::of("label_record")
             .with("n", label.bytes)
             .with("hash", label.sha256.to_string().chars().take(8).collect::<String>()),
-        answers: if now.asked { answers() } else { Vec::new() },
+        behind: (now.behind > 0).then(|| Text::of("label_behind").with("n", now.behind)),
+        answers: if now.asked { answers(now) } else { Vec::new() },
     })
 }
 
 pub(super) fn actions(works: &Works) -> Vec<Action> {
     let Some(now) = &works.job else { return Vec::new() };
+    let job = now.job.id;
     let back = action(Place::Back, "chevron-left", "act_back", Some(Request::ShowScan));
     let devices = action(Place::Middle, "activity", "act_devices", Some(Request::ShowDevices));
     let waits = |key| action(Place::Waits, "printer", key, None);
+    let scan = |key| action(Place::ScanSlot, "scan-barcode", key, None);
     match now.job.standing {
         Standing::Waiting if now.may_cancel => vec![
             devices,
-            action(Place::Middle, "x", "act_cancel_print", Some(Request::CancelPrint)),
+            action(Place::Middle, "x", "act_cancel_print", Some(Request::CancelPrint { job })),
             waits("act_waits_printer"),
         ],
         Standing::Waiting => vec![devices, waits("act_waits_printer")],
         Standing::Sending | Standing::Sent => vec![devices, waits("act_printing")],
         Standing::Unknown(_) => vec![devices, action(Place::Waits, "hand", "act_answer_above", None)],
-        Standing::Confirmed(Evidence::VerifyScan) | Standing::ResolvedPrinted(Evidence::VerifyScan) => {
-            vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None)]
+        Standing::Confirmed(_) | Standing::ResolvedPrinted(_) if now.job.is_read() => {
+            vec![back, devices, scan("act_scan_lot")]
         }
-        Standing::Confirmed(_) | Standing::ResolvedPrinted(_) => {
-            vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_label", None)]
+        Standing::Confirmed(_) | Standing::ResolvedPrinted(_) if now.may_doubt => {
+            let doubt = action(Place::Middle, "x", "act_doubt_label", Some(Request::DoubtLabel { job }));
+            vec![back, devices, doubt, scan("act_scan_label")]
         }
-        Standing::NotPrinted(_) if now.may_copy => {
-            vec![back, action(Place::Primary, "printer", "act_print_again", Some(Request::PrintAgain))]
+        Standing::Confirmed(_) | Standing::ResolvedPrinted(_) => vec![back, devices, scan("act_scan_label")],
+        Standing::NotPrinted(_) | Standing::Damaged if now.may_copy => {
+            let again = Some(Request::PrintAgain { job });
+            vec![back, devices, action(Place::Primary, "printer", "act_print_again", again)]
         }
-        Standing::NotPrinted(_) | Standing::Cancelled => {
-            vec![back, action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None)]
+        Standing::NotPrinted(_) | Standing::Damaged | Standing::Cancelled => {
+            vec![back, devices, scan("act_scan_lot")]
         }
+    }
+}
+
+/// Why the printer holds the label up. What the printer's state says of a label that waits is not so of one that has
+/// left.
+pub(super) fn held_up(standing: Standing, state: PrinterState) -> &'static str {
+    match (standing, state) {
+        (Standing::Sending | Standing::Sent, PrinterState::NotZpl) => "band_sent_not_zpl",
+        _ => state.code(),
     }
 }
 
@@ -62,14 +78,18 @@ pub(super) fn printer_name(works: &Works) -> String {
     })
 }
 
-fn answers() -> Vec<Answer> {
-    let answer = |key: &str, icon: &str, printed| Answer {
+fn answers(now: &JobNow) -> Vec<Answer> {
+    let answer = |key: &str, icon: &str, came| Answer {
         title: Text::of(&format!("answer_{key}")),
         sentence: Text::of(&format!("answer_{key}_next")),
         icon: icon.to_owned(),
-        request: Request::Printed { printed },
+        request: Request::Printed { job: now.job.id, came },
     };
-    vec![answer("printed", "check", true), answer("not_printed", "x", false)]
+    vec![
+        answer("printed", "check", Came::One),
+        answer("not_printed", "x", Came::Nothing),
+        answer("damaged", "copy-x", Came::Damaged),
+    ]
 }
 
 fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
@@ -84,28 +104,33 @@ fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
         at,
         state,
     };
-    let waits = job.standing == Standing::Waiting;
-    let held_up = now.blocked.map(|state| Text::of(state.code()));
+    let held_up = now.blocked.map(|state| held_up(job.standing, state));
     let queued = reached(|standing| *standing == Standing::Waiting);
-    let first = match &held_up {
-        Some(why) if waits => step("job_queued", why.clone(), queued, StepState::Fault),
-        _ => step("job_queued", Text::of("job_queued_is"), queued, done(!waits)),
+    let first = match (job.standing, held_up) {
+        (Standing::Waiting, Some(why)) => step("job_queued", Text::of(why), queued, StepState::Fault),
+        (Standing::Waiting, None) => step("job_queued", Text::of("job_queued_is"), queued, StepState::Now),
+        _ => step("job_queued", Text::of("job_queued_is"), queued, StepState::Done),
     };
-    let sent_at = reached(|standing| *standing == Standing::Sent)
-        .or_else(|| reached(|standing| *standing == Standing::Sending));
-    let sent = match (job.standing, held_up) {
-        (Standing::Sent, Some(why)) => step("job_sent", why, sent_at, StepState::Fault),
-        (Standing::Sending | Standing::Sent, _) => {
-            step("job_sent", Text::of("job_sent_now"), sent_at, StepState::Now)
-        }
-        (Standing::Waiting | Standing::Cancelled, _) => {
+    let at_sending = reached(|standing| *standing == Standing::Sending);
+    let partly = job.reached.iter().any(|(standing, _)| *standing == Standing::Unknown(Doubt::PartlySent));
+    // Only what is recorded as handed over is called sent: an end says nothing of the bytes.
+    let sent = match (job.standing, reached(|standing| *standing == Standing::Sent)) {
+        (_, Some(at)) => step("job_sent", Text::of("job_sent_is"), Some(at), StepState::Done),
+        (Standing::Sending, None) => match held_up {
+            Some(why) => step("job_sent", Text::of(why), at_sending, StepState::Fault),
+            None => step("job_sent", Text::of("job_sent_now"), at_sending, StepState::Now),
+        },
+        (Standing::Waiting | Standing::Cancelled | Standing::NotPrinted(Evidence::NothingWritten), None) => {
             step("job_sent", Text::of("job_sent_open"), None, StepState::Open)
         }
-        _ => step("job_sent", Text::of("job_sent_is"), sent_at, StepState::Done),
+        (_, None) if partly => step("job_sent", Text::of("job_sent_part"), None, StepState::Open),
+        (_, None) => step("job_sent", Text::of("job_sent_unknown"), None, StepState::Open),
     };
     // A label that was read after it was known to be printed keeps the line that says by whom it was known.
     let ended = match job.reached.as_slice() {
-        [.., before @ (Standing::Confirmed(_) | Standing::ResolvedPrinted(_), _), _] if job.is_read() => Some(before),
+        [.., before @ (Standing::Confirmed(_) | Standing::ResolvedPrinted(_), _), _] if job.is_read() => {
+            Some(before)
+        }
         reached => reached.last(),
     };
     let (standing, shown_at) = ended.map_or((job.standing, None), |(standing, at)| (*standing, Some(*at)));
@@ -119,14 +144,17 @@ fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
             ("job_not_printed", "job_not_printed_nothing", StepState::Fault)
         }
         Standing::NotPrinted(_) => ("job_not_printed", "job_not_printed_person", StepState::Fault),
+        Standing::Damaged => ("job_not_good", "job_not_printed_damaged", StepState::Fault),
         Standing::Unknown(doubt) => ("job_unknown", doubt.text(), StepState::NeedsYou),
         Standing::Cancelled => ("job_cancelled", "job_cancelled_is", StepState::Done),
-        Standing::Waiting | Standing::Sending | Standing::Sent => {
-            ("job_printed", "job_printed_open", StepState::Open)
-        }
+        Standing::Sent => match held_up {
+            Some(why) => ("job_printed", why, StepState::Fault),
+            None => ("job_printed", "job_printed_open", StepState::Now),
+        },
+        Standing::Waiting | Standing::Sending => ("job_printed", "job_printed_open", StepState::Open),
     };
     let at_clock = |at: Timestamp| clock_time(at, &known.zone);
-    let shown_at = shown_at.filter(|_| !matches!(state, StepState::Open | StepState::NeedsYou)).map(at_clock);
+    let shown_at = shown_at.filter(|_| !standing.is_open()).map(at_clock);
     let printed = step(key, Text::of(sentence), shown_at, state);
     let is_printed = matches!(job.standing, Standing::Confirmed(_) | Standing::ResolvedPrinted(_));
     let scan = match (job.is_read(), is_printed) {
@@ -138,8 +166,4 @@ fn steps(known: &Known, now: &JobNow) -> Vec<JobStep> {
         (false, false) => step("job_read", Text::of("job_read_open"), None, StepState::Open),
     };
     vec![first, sent, printed, scan]
-}
-
-const fn done(yes: bool) -> StepState {
-    if yes { StepState::Done } else { StepState::Now }
 }

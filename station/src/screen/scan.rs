@@ -22,7 +22,7 @@ pub(super) fn actions(known: &Known) -> Vec<Action> {
     let devices = action(Place::Middle, "activity", "act_devices", Some(Request::ShowDevices));
     let next = match &known.act {
         Act::Scan(scan) if scan.can_print => {
-            action(Place::Primary, "printer", "act_print", Some(Request::PrintLabel))
+            action(Place::Primary, "printer", "act_print", Some(Request::PrintLabel { scan: scan.id }))
         }
         _ => action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None),
     };
@@ -134,10 +134,11 @@ fn checks(works: &Works, scan: &ScanAct) -> Vec<CheckRow> {
     let value =
         |ai: &str| scan.elements.iter().find(|element| element.ai == ai).map(|element| &element.value);
     let known = scan.snapshot_lot.as_ref();
-    let data = match &works.reference {
-        Some(reference) => Text::of("check_data_is").with("snapshot", reference.snapshot.cursor),
-        None => Text::of("check_data_none"),
-    };
+    // Those of that moment, not those that came since.
+    let data = scan.snapshot.map_or_else(
+        || Text::of("check_data_none"),
+        |cursor| Text::of("check_data_is").with("snapshot", cursor),
+    );
     let lot = scan.lot.clone().or_else(|| value("10").cloned());
     let on_label = value("17").map_or_else(
         || Text::of("check_label_no_expiry"),

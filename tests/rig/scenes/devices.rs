@@ -42,12 +42,22 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
         works.clock = Clock::Unsynced;
         works.queue = values.queue(0, ago(0));
     });
+    let days_ago = values.known_with(|works| {
+        values.offline(works, Link::Offline);
+        let at = Some(ago(3 * 24 * 3600));
+        works.devices.iter_mut().for_each(|device| device.heard = at);
+        works.printer.iter_mut().for_each(|printer| {
+            (printer.state, printer.heard) = (PrinterState::Unreachable, at);
+        });
+        (works.sync.last_contact_at, works.away_since) = (at, at);
+    });
     let scenes = [
         ("devices", page(values.known())),
         ("devices-offline", page(offline)),
         ("devices-trouble", page(trouble)),
         ("devices-every-alarm", page(every_alarm)),
         ("devices-none", page(no_printer)),
+        ("devices-days-ago", page(days_ago)),
     ];
     scenes.iter().map(|(name, known)| scene(name, values.suffix, known)).collect()
 }

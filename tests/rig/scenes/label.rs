@@ -14,6 +14,7 @@ use lotgate_station::preview;
 use lotgate_station::print::{Input, Jobs};
 use lotgate_station::screen::{Act, JobNow, Known, Page, Works};
 use lotgate_sync::engine::status::Link;
+use lotgate_sync::queue::QueueAlarm;
 
 const PRINTER: &str = "tcp:10.20.4.31:9100";
 const JOB: OperationId = OperationId(uuid::Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001));
@@ -99,6 +100,8 @@ fn shown(values: &Values, copy: u64, steps: &[Step]) -> JobNow {
         blocked: jobs.blocked(),
         may_cancel: jobs.may_cancel() == Some(JOB),
         may_copy: jobs.copy_of(JOB).is_some(),
+        may_doubt: jobs.may_doubt(JOB),
+        behind: jobs.behind(JOB),
         preview: STANDARD.encode(picture),
         words: compiled.words,
     }
@@ -112,29 +115,47 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
     use JobState::{Cancelled, Confirmed, ResolvedNotPrinted, ResolvedPrinted, Sending, Sent, Unknown};
     let prepared = || Step::Printer(PrinterEvent::Prepared(Job(JOB.0.as_u128())));
     let written = || Step::Printer(PrinterEvent::Written(Job(JOB.0.as_u128()), Written::All));
+    let sending = || vec![prepared(), state(Sending)];
     let sent = || vec![prepared(), state(Sending), written(), state(Sent)];
     let with = |mut steps: Vec<Step>, more: Vec<Step>| {
         steps.extend(more);
         steps
     };
-    let unknown = |cause| with(sent(), vec![Step::State(Unknown, None, Some(cause))]);
-    let answered = |state| with(unknown("printer_silent"), vec![Step::State(state, Some("operator"), None)]);
+    let doubt = |cause| Step::State(Unknown, None, Some(cause));
+    let unknown = |cause| with(sent(), vec![doubt(cause)]);
+    let partly = || with(sending(), vec![doubt("partly_sent")]);
+    let answer = |state, cause| Step::State(state, Some("operator"), cause);
+    let answered = |state| with(unknown("printer_silent"), vec![answer(state, None)]);
     let evidence = |how| with(sent(), vec![Step::State(Confirmed, Some(how), None)]);
+    let doubted = || with(evidence("status_transition"), vec![doubt("operator_doubts")]);
     let ways: Vec<(&str, u64, Vec<Step>)> = vec![
         ("label-waits", 1, Vec::new()),
         ("label-paper-out", 1, vec![printer(PrinterState::PaperOut)]),
         ("label-unreachable", 1, vec![printer(PrinterState::Unreachable)]),
-        ("label-sending", 1, vec![prepared(), state(Sending)]),
+        ("label-sending", 1, sending()),
         ("label-sent", 1, sent()),
+        ("label-busy", 1, with(sent(), vec![printer(PrinterState::Busy)])),
         ("label-silent", 1, with(sent(), vec![printer(PrinterState::Silent)])),
+        ("label-hot", 1, with(sent(), vec![printer(PrinterState::Temperature)])),
+        ("label-no-printer-any-more", 1, with(sent(), vec![printer(PrinterState::NotZpl)])),
+        ("label-roll-ends", 1, with(sent(), vec![printer(PrinterState::PaperOut)])),
         ("label-confirmed", 1, evidence("status_transition")),
         ("label-read", 1, evidence("verify_scan")),
         ("label-unknown-silent", 1, unknown("printer_silent")),
         ("label-unknown-stopped", 2, unknown("station_stopped")),
-        ("label-unknown-partly", 1, unknown("partly_sent")),
-        ("label-unknown-lost", 1, unknown("connection_lost")),
+        ("label-unknown-partly", 1, partly()),
+        ("label-unknown-lost", 1, with(sending(), vec![doubt("connection_lost")])),
+        ("label-unknown-record", 1, vec![doubt("record_incomplete")]),
+        ("label-unknown-doubted", 1, doubted()),
         ("label-answered-printed", 1, answered(ResolvedPrinted)),
         ("label-answered-not-printed", 1, answered(ResolvedNotPrinted)),
+        ("label-answered-damaged", 1, with(doubted(), vec![answer(ResolvedNotPrinted, Some("damaged"))])),
+        ("label-answered-partly", 1, with(partly(), vec![answer(ResolvedNotPrinted, None)])),
+        (
+            "label-answered-lost",
+            1,
+            with(sending(), vec![doubt("connection_lost"), answer(ResolvedPrinted, None)]),
+        ),
         (
             "label-nothing-left",
             1,
@@ -159,5 +180,16 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
         values.offline(works, Link::Offline);
     });
     scenes.push(scene("label-unknown-demonstration-offline", values.suffix, &offline));
+    let behind = |steps: &[Step], change: &dyn Fn(&mut Works)| {
+        known(JobNow { behind: 2, ..shown(values, 1, steps) }, change)
+    };
+    let alarmed =
+        |works: &mut Works| works.queue.alarms = [QueueAlarm::DiskLow, QueueAlarm::QueueSetAside].into();
+    scenes.extend([
+        scene("label-sent-behind", values.suffix, &behind(&sent(), &|_| ())),
+        scene("label-unknown-behind", values.suffix, &behind(&unknown("printer_silent"), &|_| ())),
+        scene("label-confirmed-alarm", values.suffix, &behind(&evidence("status_transition"), &alarmed)),
+        scene("label-paper-out-alarm", values.suffix, &behind(&[printer(PrinterState::PaperOut)], &alarmed)),
+    ]);
     scenes
 }

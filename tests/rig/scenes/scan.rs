@@ -8,6 +8,7 @@ use lotgate_domain::operation::body::{Element, SnapshotLot};
 use lotgate_domain::reference::LotStatus;
 use lotgate_station::screen::{Act, Known, Phase, ScanAct};
 use lotgate_sync::engine::status::Link;
+use lotgate_sync::queue::QueueAlarm;
 
 /// What the scanner gave for the lot that may be used.
 pub(super) fn accepted(values: &Values) -> ScanAct {
@@ -25,6 +26,7 @@ pub(super) fn accepted(values: &Values) -> ScanAct {
         item: Some("RM-1042".to_owned()),
         lot: Some(lot),
         snapshot_lot: Some(SnapshotLot { status: LotStatus::Released, expiry: "2027-09-30".parse().ok() }),
+        snapshot: Some(1842),
         repeats: 0,
         can_print: true,
     }
@@ -37,6 +39,7 @@ pub(super) fn refused(values: &Values, code: &'static str, lot: u32, status: Lot
     scan.text = format!("]d201{}\u{241d}1727093010{lot}", crate::plant::GTIN);
     scan.elements = vec![element("01", crate::plant::GTIN), element("17", "270930"), element("10", &lot)];
     scan.snapshot_lot = Some(SnapshotLot { status, expiry: "2027-09-30".parse().ok() });
+    scan.snapshot = scan.snapshot.filter(|_| code != "no_reference_data");
     (scan.refusal, scan.lot, scan.can_print) = (Some(code), Some(lot), false);
     scan
 }
@@ -75,6 +78,9 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
     let unplugged = values.known_with(|works| {
         works.devices.iter_mut().for_each(|device| device.state = DeviceState::Unplugged);
     });
+    let alarmed = |alarms: &[QueueAlarm]| {
+        values.known_with(|works| works.queue.alarms = alarms.iter().copied().collect())
+    };
     let away = Act::DeviceAway { id: values.scanner_id.to_owned(), code: "unplugged", at: ago(9) };
     let interrupted =
         Act::DeviceFault { id: values.scanner_id.to_owned(), code: "scan_unterminated", at: ago(2) };
@@ -107,6 +113,10 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
         ("scan-unplugged", with(unplugged, away)),
         ("scan-interrupted", with(values.known(), interrupted)),
         ("scan-not-kept", with(values.known(), Act::NotKept { code: "disk_full", at: ago(3) })),
+        ("scan-maybe-kept", with(values.known(), Act::NotKept { code: "unknown_outcome", at: ago(3) })),
+        ("scan-gone", with(values.known(), Act::Gone { at: ago(1) })),
+        ("scan-alarm", alarmed(&[QueueAlarm::DiskLow])),
+        ("scan-accepted-alarms", with(alarmed(&QueueAlarm::ALL), Act::Scan(Box::new(accepted(values))))),
         ("scan-enrolled", with(values.known(), Act::Enrolled)),
         ("scan-demonstration", values.known_with(|works| values.demonstration(works))),
         (

@@ -100,6 +100,7 @@ impl Values {
             page: Page::Scan,
             act: Act::None,
             sound: 0,
+            alarm_sound: 0,
         }
     }
 

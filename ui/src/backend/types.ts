@@ -22,6 +22,23 @@ place: Place,
 request: Request | null, };
 
 /**
+ * What needs a person and is no act: it stays until it is settled.
+ */
+export type Alarm = {
+/**
+ * The word of what presses most; none while nothing does.
+ */
+word: Text | null,
+/**
+ * How many more there are.
+ */
+more: number,
+/**
+ * Goes up with each new one, whose sound is then due.
+ */
+sound: number, };
+
+/**
  * An answer to the question whether a label was printed: a large button of its own.
  */
 export type Answer = {
@@ -73,6 +90,11 @@ echo: Echo | null, };
 export type BandState = "asks" | "accepted" | "refused" | "needs_you" | "fault";
 
 /**
+ * What a person finds at the printer.
+ */
+export type Came = "one" | "nothing" | "damaged";
+
+/**
  * One check of a scan.
  */
 export type CheckRow = {
@@ -119,9 +141,9 @@ name: Text,
  */
 detail: Text,
 /**
- * Local time when it was last heard, `HH:MM:SS`.
+ * Local time when it was last heard, with its date if that was not today.
  */
-heard: string | null,
+heard: Text | null,
 /**
  * One or two words.
  */
@@ -294,6 +316,10 @@ steps: Array<JobStep>,
  */
 record: Text,
 /**
+ * How many labels wait behind this one; none if none does.
+ */
+behind: Text | null,
+/**
  * The answers to the one question, instead of the steps; empty while there is none.
  */
 answers: Array<Answer>, };
@@ -366,11 +392,31 @@ open: boolean, } | { "request": "key",
 /**
  * The character.
  */
-key: string, } | { "request": "erase" } | { "request": "discard" } | { "request": "enrol" } | { "request": "print_label" } | { "request": "cancel_print" } | { "request": "printed",
+key: string, } | { "request": "erase" } | { "request": "discard" } | { "request": "enrol" } | { "request": "print_label",
 /**
- * It did.
+ * The scan that accepted it, as shown.
  */
-printed: boolean, } | { "request": "print_again" } | { "request": "show_devices" } | { "request": "show_scan" } | { "request": "try_now" } | { "request": "language",
+scan: string, } | { "request": "cancel_print",
+/**
+ * The job, as shown.
+ */
+job: string, } | { "request": "printed",
+/**
+ * The job that was asked about, as shown.
+ */
+job: string,
+/**
+ * What came out.
+ */
+came: Came, } | { "request": "print_again",
+/**
+ * The job of that label, as shown.
+ */
+job: string, } | { "request": "doubt_label",
+/**
+ * Its job, as shown.
+ */
+job: string, } | { "request": "show_devices" } | { "request": "show_scan" } | { "request": "try_now" } | { "request": "language",
 /**
  * Which.
  */
@@ -458,6 +504,10 @@ main: Main,
  * The bar at the bottom, from left to right.
  */
 actions: Array<Action>,
+/**
+ * What needs a person whatever is on the screen, at the action that leads to it.
+ */
+alarm: Alarm,
 /**
  * Codes to touch, in a demonstration only.
  */

@@ -53,7 +53,7 @@ pub(super) fn print(mut told: mpsc::Receiver<Report>, mut events: bool, sync: &S
                 tracing::error!(code, text, "operation.refused");
             }
             Report::NoLabel(code) => tracing::warn!(code, text = language().text(code), "label.refused"),
-            Report::Repeated { .. } | Report::Jobs(_) => {}
+            Report::Repeated { .. } | Report::Jobs(_) | Report::Gone => {}
         }
     }
 }
@@ -110,6 +110,7 @@ impl Told {
             | Report::Repeated { .. }
             | Report::Jobs(_)
             | Report::NoLabel(_)
+            | Report::Gone
             | Report::Printer(..) => false,
         }
     }
