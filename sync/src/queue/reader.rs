@@ -50,6 +50,7 @@ pub(super) enum Question {
     },
     Evidence {
         max_bytes: u64,
+        generation: u64,
         reply: Reply<Option<EvidenceBatch>>,
     },
 }
@@ -119,9 +120,9 @@ impl Reader {
                 Question::Labels { limit, reply } => {
                     let _ = reply.send(self.ask(|connection| labels::newest(connection, limit)));
                 }
-                Question::Evidence { max_bytes, reply } => {
+                Question::Evidence { max_bytes, generation, reply } => {
                     let find = |connection: &Connection| {
-                        set_aside::next_evidence(connection, &self.places, &self.key, max_bytes)
+                        set_aside::next_evidence(connection, &self.places, &self.key, (max_bytes, generation))
                     };
                     let _ = reply.send(self.ask(find));
                 }

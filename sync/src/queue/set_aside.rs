@@ -7,7 +7,7 @@ use super::reader::Question;
 use super::rows::{self, EpochRow};
 use super::standing::Standing;
 use super::writer::Writer;
-use super::{AppendError, Queue, QueueAlarm, log};
+use super::{AppendError, Queue, QueueAlarm, log, pruning};
 use crate::secure::{Places, QueueKey};
 use lotgate_domain::entry::MAX_FRAME;
 use lotgate_domain::epoch::EpochReason;
@@ -118,6 +118,8 @@ pub struct EvidenceToken {
     number: i64,
     through: u64,
     ends: bool,
+    /// That of the log when it was asked for: what a cloud kept before it was restored may be gone.
+    generation: u64,
 }
 
 impl Queue {
@@ -128,7 +130,8 @@ impl Queue {
     /// [`QueueError`].
     pub async fn evidence(&self, max_bytes: u64) -> Result<Option<EvidenceBatch>, QueueError> {
         loop {
-            let found = self.ask(|reply| Question::Evidence { max_bytes, reply }).await?;
+            let generation = self.state.borrow().log.generation;
+            let found = self.ask(|reply| Question::Evidence { max_bytes, generation, reply }).await?;
             match found {
                 Some(batch) if batch.entries.is_empty() => self.evidence_kept(batch.token).await?,
                 found => return Ok(found),
@@ -136,7 +139,7 @@ impl Queue {
         }
     }
 
-    /// Notes that the cloud has kept a batch.
+    /// Notes that the cloud has kept a batch; after a restore of the log was accepted in the meantime it notes nothing.
     ///
     /// # Errors
     /// [`QueueError`]; the batch comes again then.
@@ -171,9 +174,11 @@ impl Queue {
 
 impl Writer {
     fn evidence_kept(&mut self, token: EvidenceToken) -> Result<(), QueueError> {
-        let kept_at =
-            self.standing.clock.server.map_or(self.composer.clock.read().wall, |server| server.time);
-        let kept_at = token.ends.then(|| kept_at.unix_ms());
+        if token.generation != self.standing.log.known.generation {
+            return Ok(());
+        }
+        let now = self.standing.clock.trusted_now(&self.composer.clock.read());
+        let kept_at = token.ends.then(|| now.map_or(pruning::KEPT_SOMETIME, Timestamp::unix_ms));
         self.transact(|transaction, _| {
             transaction
                 .execute(
@@ -277,7 +282,7 @@ pub(super) fn next_evidence(
     connection: &Connection,
     places: &Places,
     key: &QueueKey,
-    max_bytes: u64,
+    (max_bytes, generation): (u64, u64),
 ) -> Result<Option<EvidenceBatch>, QueueError> {
     let storage = |error: rusqlite::Error| QueueError::Storage(error.into());
     let Some(aside) = next_aside(connection).map_err(storage)? else { return Ok(None) };
@@ -296,7 +301,7 @@ pub(super) fn next_evidence(
         }
         (None, None) => (Vec::new(), 0, true),
     };
-    let token = EvidenceToken { number, through, ends };
+    let token = EvidenceToken { number, through, ends, generation };
     Ok(Some(EvidenceBatch { reason, entries, token }))
 }
 
