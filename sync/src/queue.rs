@@ -32,6 +32,7 @@ mod set_aside;
 mod settle;
 mod signed_time;
 mod standing;
+mod steady;
 mod tail;
 mod view;
 mod writer;

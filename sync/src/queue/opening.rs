@@ -373,13 +373,7 @@ fn start(
     let (commands, commanded) = mpsc::channel();
     let (questions, questioned) = mpsc::channel();
     let slot = ReaderSlot::new();
-    let reader = Reader {
-        file: file.clone(),
-        present: present.clone(),
-        slot: slot.clone(),
-        places,
-        key: secure.queue_key().clone(),
-    };
+    let reader = Reader { file: file.clone(), present: present.clone(), slot: slot.clone(), places };
     let writer = Writer {
         composer,
         file,
