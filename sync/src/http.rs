@@ -118,9 +118,9 @@ pub enum HttpSetupError {
     /// The system trusts nobody, and no file was given.
     #[error("the system has no certificate authorities, and no file with some was given")]
     NoSystemRoots,
-    /// The proxy's address is not usable.
-    #[error("the proxy's address is not usable: {0}")]
-    Proxy(String),
+    /// The proxy's address is not usable. It is not repeated: there may be a password in it.
+    #[error("the proxy's address is not usable")]
+    Proxy,
     /// The TLS library refuses the configuration.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
@@ -139,7 +139,7 @@ impl HttpSetupError {
             Self::CaFileUnreadable { .. } => "ca_file_unreadable",
             Self::CaFileInvalid(_) => "ca_file_invalid",
             Self::NoSystemRoots => "no_system_roots",
-            Self::Proxy(_) => "proxy_invalid",
+            Self::Proxy => "proxy_invalid",
             Self::Tls(_) | Self::Client(_) => "client_failed",
         }
     }
@@ -175,7 +175,7 @@ impl HttpCloud {
     fn new(options: HttpOptions, keys: Option<RequestKeys>) -> Result<Self, HttpSetupError> {
         let server = Server::parse(&options.server)?;
         let proxy = match &options.proxy {
-            Proxy::Url(url) => Some(Url::parse(url).map_err(|_| HttpSetupError::Proxy(url.clone()))?),
+            Proxy::Url(url) => Some(Url::parse(url).map_err(|_| HttpSetupError::Proxy)?),
             Proxy::System | Proxy::Off => None,
         };
         let time = Arc::new(StationTime::new(Arc::clone(&options.clock)));
@@ -186,7 +186,7 @@ impl HttpCloud {
         let client = build(judged)?.build().map_err(HttpSetupError::Client)?;
         let dateless = build(dateless)?.pool_max_idle_per_host(0).build().map_err(HttpSetupError::Client)?;
         let listener = match &proxy {
-            Some(proxy) => address(proxy).ok_or_else(|| HttpSetupError::Proxy(proxy.to_string()))?,
+            Some(proxy) => address(proxy).ok_or(HttpSetupError::Proxy)?,
             None => server.listener,
         };
         let exchange = Exchange {
@@ -340,7 +340,7 @@ impl Server {
         Ok(match (proxy, &options.proxy) {
             (Some(url), _) => {
                 let proxy = reqwest::Proxy::all(url.clone());
-                builder.proxy(proxy.map_err(|_| HttpSetupError::Proxy(url.to_string()))?)
+                builder.proxy(proxy.map_err(|_| HttpSetupError::Proxy)?)
             }
             (None, Proxy::System) if !self.local => builder,
             (None, _) => builder.no_proxy(),

@@ -25,12 +25,14 @@ mod reader;
 mod recovery;
 mod remembered;
 mod restored_page;
+mod restoring;
 mod rows;
 mod salvage;
 mod set_aside;
 mod settle;
 mod signed_time;
 mod standing;
+mod steady;
 mod tail;
 mod view;
 mod writer;
@@ -477,8 +479,8 @@ impl Queue {
     }
 
     /// Accepts restores of the cloud's log, signed by the tenant's root key and in order: what lies after `held`,
-    /// where the cloud's copy of the chain stands, is not settled any longer. Shown as an alarm until
-    /// acknowledged; those accepted before change nothing.
+    /// where the cloud's copy of the chain stands, is not settled any longer, and evidence is sent again. Shown as an
+    /// alarm until acknowledged; those accepted before change nothing.
     ///
     /// # Errors
     /// [`SettleError::Inconsistent`] if one does not follow what is known; [`SettleError::Queue`].

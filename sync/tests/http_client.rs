@@ -294,6 +294,15 @@ fn plain_http_and_addresses_with_more_than_a_host_are_refused() {
 }
 
 #[test]
+fn a_proxy_that_is_no_address_is_refused_without_its_password() {
+    let proxy = Proxy::Url("http://user:geheim#ss@proxy:3128".to_owned());
+    let refused = HttpCloud::for_enrolment(HttpOptions { proxy, ..options("https://cloud.example") });
+    let error: HttpSetupError = refused.err().unwrap();
+    assert_eq!(error.code(), "proxy_invalid");
+    assert!(!format!("{error} {error:?}").contains("geheim"), "{error:?}");
+}
+
+#[test]
 fn a_file_of_authorities_that_is_missing_or_holds_none_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let setup = |path: std::path::PathBuf| {

@@ -16,7 +16,7 @@ use lotgate_domain::ids::{Hash, OperationId};
 use lotgate_domain::operation::body::{Body, Device, JobState, LabelQueued, LabelState, SnapshotLot};
 use lotgate_domain::reference::LotStatus;
 use lotgate_domain::time::Timestamp;
-use lotgate_sync::queue::{Draft, LabelOperation, Queue};
+use lotgate_sync::queue::{Draft, FaultCode, LabelOperation, Queue};
 use rig::{Rig, scan, with_id};
 
 fn zpl(n: u8) -> Vec<u8> {
@@ -111,8 +111,12 @@ async fn a_blob_is_never_changed_and_one_that_was_is_not_given_out() {
     let queue = rig.open();
     assert_eq!(blob(&queue, 1).await, None, "a label that nobody decided on is not printed");
     let dir = rig.directory().join("export");
-    rig.view().export(&dir, &queue.station_keys(), Timestamp::from_unix_ms(0)).unwrap();
+    let report = rig.view().export(&dir, &queue.station_keys(), Timestamp::from_unix_ms(0)).unwrap();
     assert!(!dir.join(export::BLOBS).exists(), "nor exported");
+    let told: Vec<_> = report.skipped.iter().map(|fault| (fault.position, fault.code)).collect();
+    assert_eq!(told, [(0, FaultCode::Blob)], "and that is said");
+    let found = rig.view().verify(|_| {}).unwrap();
+    assert_eq!(found.first_fault.map(|fault| fault.code), Some(FaultCode::Blob));
 }
 
 #[tokio::test]

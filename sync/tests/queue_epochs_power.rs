@@ -11,10 +11,16 @@
 #[path = "queue/tenant.rs"]
 mod tenant;
 
+use chacha20poly1305::aead::{Aead as _, Payload};
+use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use lotgate_domain::chain::Head;
 use lotgate_domain::epoch::EpochReason;
-use lotgate_domain::ids::StationId;
-use lotgate_sync::queue::{AppendError, CapacityLimits, OpenError, Queue, QueueOptions, QueueView};
+use lotgate_domain::ids::{Hash, StationId};
+use lotgate_domain::time::Timestamp;
+use lotgate_sync::clock::Clock as _;
+use lotgate_sync::queue::{
+    AppendError, CapacityLimits, LogMark, OpenError, Queue, QueueOptions, QueueView, StoredPage,
+};
 use lotgate_sync::secure::{Secure, StationKeys, SystemRandom};
 use lotgate_sync::storage::fault::Disk;
 use std::sync::Arc;
@@ -276,6 +282,110 @@ async fn the_power_may_go_at_any_write_of_setting_a_queue_aside() {
     };
     let changes = at_every_change(500, damage, work, check).await;
     assert!(changes > 20, "{changes}");
+}
+
+/// What a station knows besides its operations.
+#[derive(Debug, PartialEq)]
+struct Knowledge {
+    page: Option<StoredPage>,
+    log: Option<LogMark>,
+}
+
+impl Station {
+    /// A station that knows reference data, the log and the time, with a queue that the next start sets aside, and a
+    /// wall clock that was set back meanwhile; what it knew, and the time by that.
+    async fn knowing(seed: u64) -> (Self, Knowledge, Timestamp) {
+        let (station, queue) = Self::enrolled(seed).await;
+        let point = station.tenant.feed_point(1, Hash::of(b"page"), NOON + 5_000);
+        queue.keep_page(point, Some(b"page".to_vec())).await.unwrap();
+        let head = queue.state().borrow().head;
+        let wall = station.clock.read().wall;
+        let settlement = station.tenant.settlement(&queue, head, Vec::new(), wall).await;
+        queue.settle(settlement).await.unwrap();
+        station.clock.advance(3_600_000);
+        queue.append(scan(3)).await.unwrap();
+        let (knowledge, now) = (Self::knowledge(&queue).await, queue.effective_now());
+        assert!(knowledge.page.is_some() && knowledge.log.is_some());
+        queue.close().await.unwrap();
+        let connection = station.connection();
+        connection.execute_batch("DROP TRIGGER operation_no_update").unwrap();
+        connection.execute_batch("UPDATE operation SET hash = zeroblob(32) WHERE position = 2").unwrap();
+        drop(connection);
+        station.clock.set_wall(NOON);
+        (station, knowledge, now)
+    }
+
+    async fn knowledge(queue: &Queue) -> Knowledge {
+        let log = queue.state().borrow().log.last;
+        Knowledge { page: queue.page().await.unwrap(), log }
+    }
+
+    /// The file as somebody opens it who has the key.
+    fn connection(&self) -> rusqlite::Connection {
+        let file = |name: &str| self.disk.file(format!("{DATA}.secure/{name}")).unwrap();
+        let (secret, wrapped) = (file("device.key"), file("queue.key"));
+        let payload = Payload { msg: &wrapped[25..], aad: b"lotgate/wrap/v1\0queue.key" };
+        let secret: [u8; 32] = secret.try_into().unwrap();
+        let nonce: [u8; 24] = wrapped[1..25].try_into().unwrap();
+        let key = XChaCha20Poly1305::new((&secret).into()).decrypt(&XNonce::from(nonce), payload).unwrap();
+        let places = self.disk.places(DATA);
+        let flags = rusqlite::OpenFlags::default();
+        let vfs = places.storage.vfs().unwrap();
+        let connection = rusqlite::Connection::open_with_flags_and_vfs(places.queue_file(), flags, vfs);
+        let connection = connection.unwrap();
+        connection.execute_batch(&format!("PRAGMA key = \"x'{}'\"", hex::encode(key))).unwrap();
+        connection
+    }
+
+    /// It has gone on in a new file, and knows what it knew.
+    async fn check_knows(&self, knew: &Knowledge, now: Timestamp, what: &str) {
+        let queue = self.open();
+        let state = queue.state().borrow().clone();
+        assert!(state.unconfirmed && state.head.epoch.unwrap().n >= 2, "{what}");
+        assert_eq!(Self::knowledge(&queue).await, *knew, "{what}");
+        assert!(queue.effective_now() >= now, "{what}: a clock that was set back is believed");
+        queue.close().await.unwrap();
+        assert_eq!(self.set_aside().len(), 1, "{what}");
+        self.verified();
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_while_a_queue_is_set_aside_takes_away_nothing_that_the_station_knew() {
+    for at in 1..400 {
+        let (station, knew, now) = Station::knowing(1_500 + at).await;
+        station.disk.cut_power_at(at);
+        let done = work(&station).await && !station.disk.is_off();
+        station.disk.power_on();
+        station.check_knows(&knew, now, &format!("change {at}")).await;
+        if done {
+            assert!(at > 20, "{at}");
+            return;
+        }
+    }
+    panic!("it never went through");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_while_a_queue_is_set_aside_takes_away_nothing_that_the_station_knew() {
+    let mut refused = 0;
+    for at in 1..400 {
+        let (station, knew, now) = Station::knowing(2_500 + at).await;
+        let before = station.disk.calls().changes;
+        station.disk.fill_at(at);
+        let started = station.try_open();
+        refused += u32::from(started.is_err());
+        let whole = station.disk.calls().changes - before < at;
+        if let Ok(queue) = started {
+            let _ = queue.close().await;
+        }
+        station.disk.limit_space(None);
+        station.check_knows(&knew, now, &format!("write {at}")).await;
+        if whole {
+            break;
+        }
+    }
+    assert!(refused > 5, "{refused}");
 }
 
 #[tokio::test]

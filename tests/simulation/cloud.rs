@@ -494,7 +494,6 @@ impl Cloud {
         cloud.serial = lost.serial;
         cloud.pages.clone_from(&lost.pages);
         cloud.held.clone_from(&lost.held);
-        cloud.evidence.extend(lost.evidence.iter().copied());
         cloud.unverifiable.clone_from(&lost.unverifiable);
         cloud.store.blocked.clone_from(&lost.store.blocked);
         cloud.store.stations.clone_from(&lost.store.stations);

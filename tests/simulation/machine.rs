@@ -457,6 +457,11 @@ impl Life {
         block_on(self.queue.holds(head)).unwrap_or(false)
     }
 
+    /// Whether there is anything that the cloud has not kept as evidence.
+    pub(crate) fn has_evidence(&self) -> bool {
+        !matches!(block_on(self.queue.evidence(1)), Ok(None))
+    }
+
     /// Every alarm of the station.
     pub(crate) fn alarms(&self) -> BTreeSet<String> {
         self.desk.alarms()

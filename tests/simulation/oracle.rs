@@ -185,14 +185,32 @@ impl World {
         Ok(())
     }
 
-    /// Whether every queue is empty, and every station knows the log as it is.
+    /// (a) at the end: what was confirmed is in the cloud, in a chain or as evidence, unless a restore of the station
+    /// took it. That its queue holds it too is not enough any more.
+    fn check_delivered(&self, m: usize) -> Result<(), Wrong> {
+        let machine = &self.machines[m];
+        let held: BTreeSet<Hash> =
+            self.cloud.store.entries(machine.id).map(|(_, entry)| entry.hash).collect();
+        let arrived = |hash: &Hash| {
+            held.contains(hash) || self.cloud.evidence.contains(hash) || machine.taken_away.contains(hash)
+        };
+        match machine.told.iter().find(|told| !arrived(&told.point.hash)) {
+            None => Ok(()),
+            Some(told) => {
+                let (n, seq, hash) = (told.point.epoch.n, told.point.seq, short(told.point.hash));
+                Err(Wrong::new("a", format!("machine {m}: {n}/{seq} {hash} never came to the cloud")))
+            }
+        }
+    }
+
+    /// Whether every queue is empty, all evidence was handed over, and every station knows the log as it is.
     pub(crate) fn drained(&self) -> bool {
         self.machines.iter().enumerate().all(|(m, machine)| {
             machine.life.as_ref().is_some_and(|life| {
                 let state = life.state();
                 let generation = state.log.generation;
                 let current = generation == 0 || generation == self.cloud.store.generation;
-                (state.queued == 0 && current) || self.is_locked_out(m)
+                (state.queued == 0 && current && !life.has_evidence()) || self.is_locked_out(m)
             })
         })
     }
@@ -228,6 +246,7 @@ impl World {
         for m in 0..self.machines.len() {
             self.check_kept(m)?;
             if !self.is_locked_out(m) {
+                self.check_delivered(m)?;
                 self.check_end_of(m)?;
             }
         }

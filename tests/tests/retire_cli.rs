@@ -200,6 +200,16 @@ fn two_holders_get_the_entries_out_when_the_key_store_is_gone_at_once_or_one_aft
     ensure!(second.status.success(), "{}", said(&second));
     let again: Value = serde_json::from_slice(&second.stdout)?;
     assert_eq!(again["export"]["manifest_sha256"], told["export"]["manifest_sha256"], "the same entries");
+
+    // The sealed key of a queue that was set aside lies beside it under another name.
+    let data = station.dir.join("data");
+    std::fs::rename(data.join("recovery.sealed"), data.join("recovery-1.sealed"))?;
+    assert_refused(&recover(&[keys.as_slice(), &["--out", "$x"]].concat())?, 13, "recovery_missing");
+    let kept = data.join("recovery-1.sealed").display().to_string();
+    let other = recover(&[keys.as_slice(), &["--sealed", &kept, "--out", "$third"]].concat())?;
+    ensure!(other.status.success(), "{}", said(&other));
+    let half = ["--half", "$half", "--holder2-key", "$recovery-2.key", "--sealed", &kept, "--out", "$x"];
+    assert_refused(&recover(&half)?, 2, "recover_arguments");
     Ok(())
 }
 

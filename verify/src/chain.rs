@@ -21,6 +21,8 @@ pub struct Chains {
     pub quoted_logs: BTreeMap<TreeHead, (StationId, u64, u64)>,
     /// The reference data that operations quote.
     pub quoted_data: BTreeMap<(StationId, u64, Hash), (u64, u64)>,
+    /// The labels that operations queue, each with the first place that does.
+    pub labels: BTreeMap<Hash, (StationId, u64, u64)>,
     /// The last entry of each epoch of each branch.
     pub ends: Vec<(StationId, u64, u64, Hash)>,
     /// Entries of each station.
@@ -182,6 +184,9 @@ fn check_entry(
     }
     if let Some((cursor, hash)) = seen.data {
         chains.quoted_data.entry((station.id, cursor, hash)).or_insert((epoch.n, seq));
+    }
+    if let Some(label) = seen.label {
+        chains.labels.entry(label).or_insert((station.id, epoch.n, seq));
     }
     if seen.unconfirmed {
         findings.add(here(FindingCode::EpochUnconfirmed, String::new()));

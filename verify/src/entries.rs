@@ -71,6 +71,8 @@ pub struct Seen {
     pub log: Option<TreeHead>,
     /// The reference data that it quotes: cursor and hash.
     pub data: Option<(u64, Hash)>,
+    /// The label that it queues: the hash of its bytes.
+    pub label: Option<Hash>,
     /// It opens an epoch that nobody confirmed.
     pub unconfirmed: bool,
     /// Its type or version is not known here.
@@ -136,19 +138,21 @@ fn check_one(frame: &Frame<'_>, station: &Station, signer: Option<&StationKey>) 
         Content::Known(operation) => operation.knew.as_ref(),
         Content::Body(..) | Content::LaterVersion => None,
     };
-    let unconfirmed = match &read.content {
+    let (unconfirmed, label) = match &read.content {
         Content::Known(operation) => match &operation.body {
             Body::EpochOpened { reason, .. } => {
-                !EpochReason::parse(reason).is_some_and(EpochReason::is_planned)
+                (!EpochReason::parse(reason).is_some_and(EpochReason::is_planned), None)
             }
-            _ => false,
+            Body::LabelQueued(label) => (false, Some(label.sha256)),
+            _ => (false, None),
         },
-        Content::Body(..) | Content::LaterVersion => false,
+        Content::Body(..) | Content::LaterVersion => (false, None),
     };
     let seen = Seen {
         hash,
         log: knew.and_then(|knew| knew.log),
         data: knew.map(|knew| (knew.snapshot, knew.hash)),
+        label,
         unconfirmed,
         unknown: !matches!(read.content, Content::Known(_)),
         header,

@@ -19,7 +19,7 @@ pub enum Weight {
 pub enum FindingCode {
     /// The manifest is not as specified.
     ExportManifest,
-    /// A file of the manifest is missing.
+    /// A file of the manifest is missing, or a label that an operation of an exported queue names.
     ExportFileMissing,
     /// A file has another length or hash than the manifest says.
     ExportFileChanged,

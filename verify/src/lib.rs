@@ -89,6 +89,7 @@ pub fn verify(dir: &Path, root_fingerprint: Hash) -> Result<Report, PackageError
     let log = log::check(&package, &trust, &mut chains, &statements, &mut findings);
     let sites = sites(&trust, &certificates, &chains);
     statements::check_feed(&package, &trust, &sites, &chains, &mut findings);
+    check_labels(&package, &chains, &mut findings);
     package.check_rest(&mut findings);
     let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
     report.statements = count(statements.verdicts.len()).saturating_add(count(statements.receipts.len()));
@@ -98,6 +99,20 @@ pub fn verify(dir: &Path, root_fingerprint: Hash) -> Result<Report, PackageError
     report.entries = chains.counts;
     report.findings = findings;
     Ok(report)
+}
+
+/// A queue keeps the bytes of each label that it printed, for ever. The cloud does not have them.
+fn check_labels(package: &Package, chains: &chain::Chains, findings: &mut Findings) {
+    if package.manifest.kind != ExportKind::Queue {
+        return;
+    }
+    for (label, (station, epoch, seq)) in &chains.labels {
+        let path = export::blob_path(*label);
+        if !package.has(&path) {
+            let finding = Finding::new(FindingCode::ExportFileMissing, "the label that was queued");
+            findings.add(finding.in_file(&path).at(*station, *epoch, *seq));
+        }
+    }
 }
 
 /// The keys that may have sealed the export: any of the station's, or the statement key.

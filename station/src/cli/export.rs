@@ -21,7 +21,7 @@ pub(super) fn run(site: &Site, dir: &Path, json: bool, out: &mut impl Write) -> 
     tell(&report, dir, json, out)
 }
 
-/// Damaged entries are left out of an export, never in silence.
+/// What is damaged is left out of an export, never in silence.
 pub(super) fn tell(
     report: &ExportReport,
     dir: &Path,
@@ -42,7 +42,10 @@ pub(super) fn tell(
     let skipped: Vec<String> = report
         .skipped
         .iter()
-        .map(|fault| format!("epoch {}, operation {}: {}", fault.epoch, fault.seq, word(&fault.code)))
+        .map(|fault| match fault.position {
+            0 => word(&fault.code),
+            _ => format!("epoch {}, operation {}: {}", fault.epoch, fault.seq, word(&fault.code)),
+        })
         .collect();
     if json {
         return Ok(ExitCode::from(Exit::Queue as u8));

@@ -28,24 +28,34 @@ pub(super) struct Arguments {
     /// The queue file [default: the one in the data directory]; one that was set aside, for example.
     #[arg(long, value_name = "FILE")]
     queue: Option<PathBuf>,
+    /// The sealed key [default: recovery.sealed in the data directory]; for a queue that was set aside because another
+    /// key opens it, the recovery-*.sealed that was kept with it.
+    #[arg(long, value_name = "FILE")]
+    sealed: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
 }
 
 pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let Arguments { holder1_key, holder2_key, half, out: dir, queue, json } = arguments;
+    let Arguments { holder1_key, holder2_key, half, out: dir, queue, sealed, json } = arguments;
     let key = |file: &PathBuf| HolderKey::read(file);
+    let sealed_key = || {
+        let usual = || site.places.data.join(recovery::SEALED);
+        read(&sealed.clone().unwrap_or_else(usual))
+    };
     let recovered = match (holder1_key, holder2_key, half, dir) {
         (Some(first), None, Some(half), None) => {
-            let opened = recovery::open_outer(&sealed(site)?, &key(first)?)?;
+            let opened = recovery::open_outer(&sealed_key()?, &key(first)?)?;
             write_private(half, &opened)?;
             writeln!(out, "{}", half.display()).map_err(|error| Failure::output(&error))?;
             return Ok(ExitCode::SUCCESS);
         }
-        (None, Some(second), Some(half), Some(_)) => recovery::open_inner(&read(half)?, &key(second)?)?,
+        (None, Some(second), Some(half), Some(_)) if sealed.is_none() => {
+            recovery::open_inner(&read(half)?, &key(second)?)?
+        }
         (Some(first), Some(second), None, Some(_)) => {
-            recovery::recover(&sealed(site)?, &key(first)?, &key(second)?)?
+            recovery::recover(&sealed_key()?, &key(first)?, &key(second)?)?
         }
         _ => return Err(Failure::new(Exit::Usage, "recover_arguments", "")),
     };
@@ -53,10 +63,6 @@ pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> R
     let file = queue.clone().unwrap_or_else(|| site.places.queue_file());
     let report = RecoveredQueue::open(&site.places, &file, &recovered)?.export(dir)?;
     export::tell(&report, dir, *json, out)
-}
-
-fn sealed(site: &Site) -> Result<Vec<u8>, Failure> {
-    read(&site.places.data.join(recovery::SEALED))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -44,32 +44,39 @@ pub(super) fn run(site: &Site, arguments: &Arguments, out: &mut impl Write) -> R
     let clock = shared_clock();
     let queue = site.open_queue(secure, clock.clone())?;
     runtime()?.block_on(async {
+        let asked_before = asked.is_some();
         let (through, reason) = match asked {
             // Asked before: nothing was appended since, and only the same question gets the same answer.
             Some(Retirement::Asked { through, reason }) => (through, reason),
             _ => (drain(site, arguments, &queue).await?, arguments.reason.clone()),
         };
         let cloud = site.cloud(&queue.identity(), &queue.station_keys(), clock)?;
-        let retired = close(site, &queue, &cloud, through, reason).await;
+        let retired = close(site, &queue, &cloud, (through, reason), asked_before).await;
         queue.close().await?;
         tell(&retired?, out)
     })
 }
 
-/// Empties the queue; gives the point that the station ends at.
+/// Empties the queue and sends what was set aside; gives the point that the station ends at.
 async fn drain(site: &Site, arguments: &Arguments, queue: &Queue) -> Result<ChainPoint, Failure> {
     let state = queue.state();
-    let settled = || state.borrow().queued == 0;
-    let ran = run_until(site, queue, shared_clock(), arguments.patience, |_| (), settled).await?;
-    let evidence = queue.evidence(1).await?.is_some();
+    let waiting = async || {
+        let queued = state.borrow().queued;
+        let evidence = if queued == 0 { queue.evidence(1).await?.map(|batch| batch.token) } else { None };
+        Ok((queued > 0 || evidence.is_some()).then_some((queued, evidence)))
+    };
+    let ran = run_until(site, queue, shared_clock(), arguments.patience, |_| (), waiting).await?;
     let stalled = match ran {
-        Ran::Done if !evidence => {
+        Ran::Done => {
             let Head { epoch, seq, hash } = state.borrow().head;
             let epoch = epoch.ok_or_else(|| Failure::new(Exit::Queue, "damaged", ""))?;
             return Ok(ChainPoint { epoch, seq, hash });
         }
-        Ran::Done => "evidence is waiting".to_owned(),
-        Ran::Stalled(status) => status.engine.failure.map_or("no answer", |code| code.as_str()).to_owned(),
+        Ran::Stalled(status) => match status.engine.failure {
+            Some(code) => code.as_str(),
+            None if state.borrow().queued == 0 => "evidence is waiting",
+            None => "no answer",
+        },
     };
     let waiting = state.borrow().queued;
     let blocked = |detail| Err(Failure::new(Exit::BlockedByUnsynced, "retire_blocked", detail));
@@ -89,8 +96,8 @@ async fn close(
     site: &Site,
     queue: &Queue,
     cloud: &HttpCloud,
-    through: ChainPoint,
-    reason: String,
+    (through, reason): (ChainPoint, String),
+    asked_before: bool,
 ) -> Result<Retirement, Failure> {
     let unwritable = |error: std::io::Error| Failure::new(Exit::KeyStore, "key_store", error.to_string());
     let asked = Retirement::Asked { through, reason: reason.clone() };
@@ -98,8 +105,7 @@ async fn close(
     let reply = match cloud.retire(RetireRequest { through, reason: reason.clone() }).await {
         Ok(reply) => reply,
         Err(error) => {
-            // Only a clear no takes the note back: a lost answer, or a fault after the change, may be a yes.
-            if matches!(&error, CallError::Rejected(no) if no.code != ProblemCode::Internal) {
+            if matches!(&error, CallError::Rejected(no) if is_open(no.code, asked_before)) {
                 Retirement::withdraw(&site.places).map_err(unwritable)?;
             }
             return Err(asking(error));
@@ -118,6 +124,16 @@ async fn close(
     let retired = Retirement::Retired { through, reason: closed.reason, statement: HexBytes(bytes) };
     retired.write(&site.places).map_err(unwritable)?;
     Ok(retired)
+}
+
+/// Whether this answer shows that the station was not closed. A lost answer may have been a yes; so may one that
+/// came from a fault, since the change may have been made before it, and whatever a second question is refused for.
+const fn is_open(code: ProblemCode, asked_before: bool) -> bool {
+    match code {
+        ProblemCode::HeadMismatch => true,
+        ProblemCode::Busy | ProblemCode::Internal => false,
+        _ => !asked_before,
+    }
 }
 
 fn asking(error: CallError) -> Failure {

@@ -23,9 +23,10 @@ pub(super) fn run(site: &Site, arguments: Arguments, out: &mut impl Write) -> Re
     let queue = site.open_queue(secure, clock.clone())?;
     runtime()?.block_on(async {
         let before = queue.identity().public_key();
-        let adopted = || queue.identity().public_key() != before;
+        let state = queue.state();
+        let old_key = async || Ok((queue.identity().public_key() == before).then(|| state.borrow().queued));
         let begin = |sync: &lotgate_sync::runner::SyncHandle| sync.rotate();
-        let ran = run_until(site, &queue, clock, arguments.patience, begin, adopted).await;
+        let ran = run_until(site, &queue, clock, arguments.patience, begin, old_key).await;
         let identity = queue.identity();
         queue.close().await?;
         if let Ran::Stalled(status) = ran? {

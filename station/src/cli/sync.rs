@@ -42,15 +42,15 @@ pub(super) enum Ran {
     Stalled(Box<SyncStatus>),
 }
 
-/// Runs the sync of `queue` until `done` says so. Progress is a change of how many operations wait, told on standard
-/// error.
-pub(super) async fn run_until(
+/// Runs the sync of `queue` until `waiting` gives nothing. A change of what it gives is progress; how many operations
+/// wait is told on standard error.
+pub(super) async fn run_until<T: PartialEq>(
     site: &Site,
     queue: &Queue,
     clock: Arc<dyn Clock>,
     patience: Patience,
     begin: impl FnOnce(&SyncHandle),
-    mut done: impl FnMut() -> bool,
+    mut waiting: impl AsyncFnMut() -> Result<Option<T>, Failure>,
 ) -> Result<Ran, Failure> {
     let cloud = site.cloud(&queue.identity(), &queue.station_keys(), clock)?;
     let (sync, runner) = SyncHandle::prepare(queue.clone(), cloud, Settings::default(), seed()?).await?;
@@ -60,28 +60,30 @@ pub(super) async fn run_until(
     }));
     begin(&sync);
     let (status, state) = (sync.status(), queue.state());
-    let (mut queued, mut changed) = (state.borrow().queued, Instant::now());
+    let (mut before, mut changed) = (None, Instant::now());
     let mut told = None::<(Instant, u64)>;
     let ran = loop {
-        if done() {
-            break Ran::Done;
+        let now = match waiting().await {
+            Ok(Some(now)) => Some(now),
+            Ok(None) => break Ok(Ran::Done),
+            Err(error) => break Err(error),
+        };
+        if now != before {
+            (before, changed) = (now, Instant::now());
         }
-        let now = state.borrow().queued;
-        if now != queued {
-            (queued, changed) = (now, Instant::now());
-        }
-        if told.is_none_or(|(at, count)| count != now && at.elapsed() >= TELL) {
-            told = Some((Instant::now(), now));
-            tell(now, &status.borrow());
+        let queued = state.borrow().queued;
+        if told.is_none_or(|(at, count)| count != queued && at.elapsed() >= TELL) {
+            told = Some((Instant::now(), queued));
+            tell(queued, &status.borrow());
         }
         if changed.elapsed() >= Duration::from_secs(patience.wait) {
-            break Ran::Stalled(Box::new(status.borrow().clone()));
+            break Ok(Ran::Stalled(Box::new(status.borrow().clone())));
         }
         tokio::time::sleep(LOOK).await;
     };
     let _ = stop.send(());
     let _ = running.await;
-    Ok(ran)
+    ran
 }
 
 fn tell(waiting: u64, status: &SyncStatus) {

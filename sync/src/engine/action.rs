@@ -238,6 +238,8 @@ pub struct Place {
     pub head_held: bool,
     /// The last entry that a receipt covers.
     pub settled: Option<Head>,
+    /// The cloud was restored, and that was accepted just now: it may lack what it had kept of the evidence.
+    pub restored: bool,
 }
 
 impl Place {

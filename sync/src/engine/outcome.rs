@@ -147,6 +147,9 @@ impl Engine {
         self.unkept &= after_head;
         self.position =
             Some(if after_head { Position::After(head.head()) } else { place.next_push(head.head()) });
+        if place.restored {
+            self.lanes.evidence.wake(now);
+        }
         self.take_limits(head.limits);
         let asked = head.backoff_ms.min(self.settings.retry.longest_ms);
         let push = &mut self.lanes.push;

@@ -1,5 +1,6 @@
 //! The full check of a queue: every entry on every core, then what the cloud signed for them (`queue verify`).
 
+use super::blob;
 use super::check::{self, Checker, Keyring};
 use super::error::{Fault, FaultCode, OpenError, QueueError, StorageError};
 use super::file::QueueFile;
@@ -24,6 +25,8 @@ use std::sync::mpsc;
 const CHUNK: u64 = 1_000;
 /// Proofs that one thread takes at once.
 const PROOFS: u64 = 16;
+/// Blobs that one thread takes at once.
+const BLOBS: u64 = 64;
 /// More threads than this bring nothing: the disk is one.
 const MOST_THREADS: usize = 16;
 
@@ -213,6 +216,17 @@ impl Audit<'_> {
         drop(snapshot);
         let proofs = |connection: &Connection, job| self.check_proofs(connection, job);
         let fault = pool.run(found.proofs.div_ceil(PROOFS), proofs, |_| {})?;
+        if fault.is_some() {
+            return Ok(fault);
+        }
+        let blobs = count(connection, "SELECT coalesce(max(rowid), 0) FROM blob")?;
+        let whole = |connection: &Connection, job: u64| {
+            let first = job.saturating_mul(BLOBS).saturating_add(1);
+            let last = first.saturating_add(BLOBS).saturating_sub(1);
+            let whole = blob::are_whole(connection, (first, last)).map_err(StorageError::from)?;
+            Ok((!whole).then(|| file_fault(0, FaultCode::Blob)))
+        };
+        let fault = pool.run(blobs.div_ceil(BLOBS), whole, |_| {})?;
         if fault.is_some() {
             return Ok(fault);
         }

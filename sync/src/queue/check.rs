@@ -149,6 +149,12 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// Epoch and seq of what lies at `position`.
+pub(super) fn place(epochs: &[EpochRow], position: u64) -> (u64, u64) {
+    let epoch = epochs.iter().rev().find(|epoch| epoch.first_position <= position);
+    epoch.map_or((0, 0), |row| (row.epoch.n, position.saturating_sub(row.first_position).saturating_add(1)))
+}
+
 /// The fault of a row.
 pub(super) fn fault(row: &OperationRow, code: FaultCode) -> Fault {
     Fault { position: row.position, epoch: row.epoch_n, seq: row.seq, code }

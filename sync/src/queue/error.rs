@@ -106,6 +106,8 @@ pub enum FaultCode {
     LogProof,
     /// More is settled than is proven to stand in the log.
     Unproven,
+    /// A kept label is not the one that was decided on.
+    Blob,
 }
 
 /// The first thing found wrong.

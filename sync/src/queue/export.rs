@@ -1,11 +1,15 @@
 //! A copy of the queue as files that anybody can check and a courier can carry (PROTOCOL §9.20): the directory is
 //! whole or it is not there.
 //!
-//! Everything is read in one snapshot, beside a running station, a row at a time. It is written under another name
-//! and takes its own only when every byte of it is on the disk; the manifest and its seal come last.
+//! Everything is read in one snapshot, beside a running station, a few rows at a time; what lies on a bad page is left
+//! out and named, and the rest is read on a new connection. It is written under another name and takes its own only when
+//! every byte of it is on the disk; the manifest and its seal come last.
 
-use super::blob;
-use super::error::{Fault, FaultCode, QueueError, StorageError};
+use super::error::{Fault, FaultCode, QueueError};
+use super::file::QueueFile;
+use super::rows;
+use super::steady::Steady;
+use super::{blob, check};
 use lotgate_domain::canonical;
 use lotgate_domain::entry::{self, Frame};
 use lotgate_domain::export::{self, ExportKind, FileEntry, Manifest, Range};
@@ -13,7 +17,7 @@ use lotgate_domain::ids::{Hash, StationId, TenantId};
 use lotgate_domain::signature::KeyPair;
 use lotgate_domain::statement::{self, Statement as _, StatementError, event::ExportSeal};
 use lotgate_domain::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Row;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -38,7 +42,7 @@ pub struct ExportReport {
     pub bytes: u64,
     /// SHA-256 of the manifest.
     pub manifest_sha256: Hash,
-    /// Entries that are not what was written, and so are not in it.
+    /// What is not what was written, or cannot be read, and so is not in it; position 0 if it is no entry.
     pub skipped: Vec<Fault>,
 }
 
@@ -84,15 +88,9 @@ impl ExportError {
     }
 }
 
-impl From<rusqlite::Error> for ExportError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Queue(StorageError::from(error).into())
-    }
-}
-
 /// What is exported, and for whom.
 pub(super) struct Source<'a> {
-    pub(super) connection: &'a Connection,
+    pub(super) file: &'a QueueFile,
     pub(super) kind: ExportKind,
     pub(super) tenant: TenantId,
     pub(super) station: StationId,
@@ -128,23 +126,21 @@ impl Source<'_> {
 
     fn fill(&self, dir: &Path, keys: Option<&KeyPair>, now: Timestamp) -> Result<ExportReport, ExportError> {
         make_dir(dir)?;
-        let snapshot = self.connection.unchecked_transaction()?;
-        let mut out = Output { dir: dir.to_owned(), files: Vec::new() };
-        let mut entries =
-            Entries { station: self.station, file: None, ranges: Vec::new(), skipped: Vec::new() };
-        entries.write(&snapshot, &mut out)?;
-        frames(&snapshot, "SELECT certificates FROM identity", export::CERTIFICATES, &mut out)?;
+        let mut steady = Steady::new(self.file);
+        let mut out = Output { dir: dir.to_owned(), files: Vec::new(), skipped: Vec::new() };
+        let mut entries = Entries { station: self.station, file: None, ranges: Vec::new() };
+        entries.write(&mut steady, &mut out)?;
+        frames(&mut steady, ("identity", "certificates"), export::CERTIFICATES, &mut out)?;
         if self.kind != ExportKind::Recovered {
-            blob::write_out(&snapshot, &mut out)?;
-            frames(&snapshot, "SELECT statement FROM verdict ORDER BY rowid", export::VERDICTS, &mut out)?;
-            frames(&snapshot, "SELECT statement FROM receipt ORDER BY number", export::RECEIPTS, &mut out)?;
-            let restores = "SELECT statement FROM log_recovered ORDER BY generation";
-            frames(&snapshot, restores, export::STATEMENTS, &mut out)?;
-            checkpoints(&snapshot, &mut out)?;
-            feed(&snapshot, &mut out)?;
+            blob::write_out(&mut steady, &mut out)?;
+            frames(&mut steady, ("verdict", "statement"), export::VERDICTS, &mut out)?;
+            frames(&mut steady, ("receipt", "statement"), export::RECEIPTS, &mut out)?;
+            frames(&mut steady, ("log_recovered", "statement"), export::STATEMENTS, &mut out)?;
+            checkpoints(&mut steady, &mut out)?;
+            feed(&mut steady, &mut out)?;
         }
-        drop(snapshot);
-        let Output { mut files, .. } = out;
+        drop(steady);
+        let Output { mut files, skipped, .. } = out;
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let (count, bytes) = (files.len(), files.iter().map(|file| file.bytes).sum());
         let manifest = Manifest {
@@ -172,7 +168,6 @@ impl Source<'_> {
         }
         sync_dir(dir)?;
         let files = u64::try_from(count).unwrap_or(u64::MAX);
-        let skipped = entries.skipped;
         Ok(ExportReport { kind: self.kind, entries: exported, files, bytes, manifest_sha256, skipped })
     }
 
@@ -199,6 +194,7 @@ impl Source<'_> {
 pub(super) struct Output {
     dir: PathBuf,
     files: Vec<FileEntry>,
+    skipped: Vec<Fault>,
 }
 
 impl Output {
@@ -216,6 +212,38 @@ impl Output {
         file.sync_all().map_err(at(&place))?;
         self.files.push(FileEntry { path, sha256: Hash(hash.finalize().into()), bytes });
         Ok(())
+    }
+}
+
+impl Output {
+    /// Goes along the columns of a table, in the order in which its rows came. Rows that cannot be read are left out,
+    /// which is said once a table.
+    pub(super) fn rows<T>(
+        &mut self,
+        steady: &mut Steady<'_>,
+        (table, columns): (&str, &str),
+        row: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        mut each: impl FnMut(&mut Self, T) -> Result<(), ExportError>,
+    ) -> Result<(), ExportError> {
+        let bounds = steady.bounds(table)?;
+        let mut unread = false;
+        steady.walk::<_, ExportError>((table, columns), bounds, row, |_, found| {
+            match found {
+                Some(found) => each(self, found)?,
+                None => unread = true,
+            }
+            Ok(true)
+        })?;
+        if unread {
+            tracing::error!(table, "queue.table_unreadable");
+            self.skip(FaultCode::File);
+        }
+        Ok(())
+    }
+
+    /// Notes that something is left out that is no entry.
+    pub(super) fn skip(&mut self, code: FaultCode) {
+        self.skipped.push(Fault { position: 0, epoch: 0, seq: 0, code });
     }
 }
 
@@ -241,27 +269,39 @@ struct Entries {
     station: StationId,
     file: Option<(Growing, u64)>,
     ranges: Vec<Range>,
-    skipped: Vec<Fault>,
+}
+
+/// An entry with the columns that say which one it is.
+struct Kept {
+    epoch: u64,
+    seq: u64,
+    hash: Hash,
+    bytes: Vec<u8>,
 }
 
 impl Entries {
-    fn write(&mut self, connection: &Connection, out: &mut Output) -> Result<(), ExportError> {
-        let mut statement = connection
-            .prepare("SELECT position, epoch_n, seq, hash, entry FROM operation ORDER BY position")?;
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let (position, epoch, seq): (u64, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let (hash, bytes) = (Hash(row.get(3)?), row.get_ref(4)?.as_blob().unwrap_or_default());
-            let code = match Frame::read(bytes) {
-                Err(_) => Some(FaultCode::BadFrame),
-                Ok(_) if entry::hash(bytes) != hash => Some(FaultCode::ColumnsDiffer),
-                Ok(_) => None,
+    fn write(&mut self, steady: &mut Steady<'_>, out: &mut Output) -> Result<(), ExportError> {
+        let epochs = steady.read(rows::epochs)?.unwrap_or_default();
+        let bounds = steady.bounds("operation")?;
+        let kept = |row: &Row<'_>| {
+            Ok(Kept { epoch: row.get(1)?, seq: row.get(2)?, hash: Hash(row.get(3)?), bytes: row.get(4)? })
+        };
+        let columns = ("operation", "epoch_n, seq, hash, entry");
+        steady.walk::<_, ExportError>(columns, bounds, kept, |position, found| {
+            let (epoch, seq, code) = match found {
+                None => {
+                    let (epoch, seq) = check::place(&epochs, position);
+                    (epoch, seq, FaultCode::File)
+                }
+                Some(Kept { epoch, seq, hash, bytes }) => match Frame::read(&bytes) {
+                    Err(_) => (epoch, seq, FaultCode::BadFrame),
+                    Ok(_) if entry::hash(&bytes) != hash => (epoch, seq, FaultCode::ColumnsDiffer),
+                    Ok(_) => return self.add(epoch, seq, &bytes, out).map(|()| true),
+                },
             };
-            match code {
-                Some(code) => self.skipped.push(Fault { position, epoch, seq, code }),
-                None => self.add(epoch, seq, bytes, out)?,
-            }
-        }
+            out.skipped.push(Fault { position, epoch, seq, code });
+            Ok(true)
+        })?;
         self.file.take().map_or(Ok(()), |(file, _)| out.end(file))
     }
 
@@ -294,54 +334,56 @@ impl Entries {
 }
 
 /// Frames of one column, back to back; no file where there are none.
-fn frames(connection: &Connection, sql: &str, path: &str, out: &mut Output) -> Result<(), ExportError> {
-    let mut statement = connection.prepare(sql)?;
-    let mut found = statement.query([])?;
-    let mut file = None;
-    while let Some(row) = found.next()? {
-        let bytes = row.get_ref(0)?.as_blob().unwrap_or_default();
-        let growing = match file.take() {
-            Some(growing) => growing,
-            None => out.begin(path.to_owned())?,
-        };
-        file.insert(growing).write(bytes)?;
-    }
+fn frames(
+    steady: &mut Steady<'_>,
+    column: (&str, &str),
+    path: &str,
+    out: &mut Output,
+) -> Result<(), ExportError> {
+    let mut file: Option<Growing> = None;
+    out.rows(
+        steady,
+        column,
+        |row| row.get::<_, Vec<u8>>(1),
+        |out, bytes| {
+            let growing = file.take().map_or_else(|| out.begin(path.to_owned()), Ok)?;
+            file.insert(growing).write(&bytes)
+        },
+    )?;
     file.map_or(Ok(()), |file| out.end(file))
 }
 
 /// The signed notes, one empty line between two.
-fn checkpoints(connection: &Connection, out: &mut Output) -> Result<(), ExportError> {
-    let mut statement = connection.prepare("SELECT note FROM checkpoint ORDER BY number")?;
-    let mut found = statement.query([])?;
+fn checkpoints(steady: &mut Steady<'_>, out: &mut Output) -> Result<(), ExportError> {
     let mut file: Option<Growing> = None;
-    while let Some(row) = found.next()? {
-        let note = row.get_ref(0)?.as_str().unwrap_or_default();
-        if let Some(file) = &mut file {
-            file.write(b"\n")?;
-        } else {
-            file = Some(out.begin(export::CHECKPOINTS.to_owned())?);
-        }
-        if let Some(file) = &mut file {
-            file.write(note.as_bytes())?;
-        }
-    }
+    out.rows(
+        steady,
+        ("checkpoint", "note"),
+        |row| row.get::<_, String>(1),
+        |out, note| {
+            if let Some(file) = &mut file {
+                file.write(b"\n")?;
+                return file.write(note.as_bytes());
+            }
+            file.insert(out.begin(export::CHECKPOINTS.to_owned())?).write(note.as_bytes())
+        },
+    )?;
     file.map_or(Ok(()), |file| out.end(file))
 }
 
 /// The newest page of reference data with its statement: a station keeps no other.
-fn feed(connection: &Connection, out: &mut Output) -> Result<(), ExportError> {
-    let page: Option<(Vec<u8>, Vec<u8>)> = connection
-        .query_row("SELECT statement, page FROM reference_page", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((statement, page)) = page else { return Ok(()) };
-    let mut file = out.begin(export::FEED.to_owned())?;
-    for part in [&statement, &page] {
-        let too_long = |_| at(Path::new(export::FEED))(io::ErrorKind::FileTooLarge.into());
-        let length = u32::try_from(part.len()).map_err(too_long)?;
-        file.write(&length.to_be_bytes())?;
-        file.write(part)?;
-    }
-    out.end(file)
+fn feed(steady: &mut Steady<'_>, out: &mut Output) -> Result<(), ExportError> {
+    let row = |row: &Row<'_>| Ok([row.get::<_, Vec<u8>>(1)?, row.get(2)?]);
+    out.rows(steady, ("reference_page", "statement, page"), row, |out, parts| {
+        let mut file = out.begin(export::FEED.to_owned())?;
+        for part in parts {
+            let too_long = |_| at(Path::new(export::FEED))(io::ErrorKind::FileTooLarge.into());
+            let length = u32::try_from(part.len()).map_err(too_long)?;
+            file.write(&length.to_be_bytes())?;
+            file.write(&part)?;
+        }
+        out.end(file)
+    })
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> ExportError {

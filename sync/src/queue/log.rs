@@ -1,11 +1,10 @@
 //! What the station knows of the tenant's log: the last verified checkpoint, what may follow it, and what is
 //! kept of all that (PROTOCOL §4).
 
-use super::error::{QueueError, SettleError};
+use super::error::QueueError;
 use super::rows::EpochRow;
 use super::writer::Writer;
-use super::{Draft, QueueAlarm, check, rows, set_aside};
-use lotgate_domain::chain::Head;
+use super::{Draft, QueueAlarm, set_aside};
 use lotgate_domain::ids::Hash;
 use lotgate_domain::merkle::checkpoint::Checkpoint;
 use lotgate_domain::merkle::proof::{TreeHead, verify_consistency, verify_range};
@@ -292,73 +291,6 @@ impl Draft {
 }
 
 impl Writer {
-    /// Accepts restores of the cloud's log that the tenant's root key signed: what the cloud no longer holds,
-    /// which is everything after `held`, is not settled any longer, and neither is what was proven only by leaves
-    /// that the restored log lacks. What was pruned stays settled: nobody could send it again. Those that were
-    /// accepted before change nothing.
-    pub(super) fn accept_recovery(
-        &mut self,
-        recovered: &[Signed<LogRecovered>],
-        held: Head,
-    ) -> Result<(), SettleError> {
-        let standing = &self.standing.log;
-        let (mut known, first_sight) = (standing.known, standing.known.last.is_none());
-        let mut new = Vec::new();
-        for statement in recovered {
-            if statement.value.generation <= known.generation {
-                continue;
-            }
-            if !known.is_next_restore(&statement.value) {
-                return Err(SettleError::Inconsistent { seq: held.seq });
-            }
-            known = known.after_restore(&statement.value);
-            new.push(statement);
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
-        let limits = self.held_through(held)?;
-        self.transact(|transaction, after| {
-            for statement in new {
-                keep_restore(transaction, statement)?;
-            }
-            if first_sight {
-                // A station that saw nothing of the log before has nothing that could have been lost.
-                acknowledge(transaction, QueueAlarm::LogRecovered, known.generation)?;
-            }
-            let restores = restores_after(transaction, 0)?;
-            let base = rows::base(transaction)?.map_or(0, |(position, _)| position);
-            for (row, limit) in after.epochs.iter_mut().zip(limits) {
-                let pruned = base.saturating_add(1).saturating_sub(row.first_position);
-                let limit = limit.min(proven_through(transaction, row, &restores)?).max(pruned);
-                if row.settled_through > limit {
-                    row.settled_through = limit;
-                    rows::store_delivery(transaction, row)?;
-                }
-            }
-            after.log = LogStanding::load(transaction)?;
-            after.refresh_delivery(transaction)
-        })?;
-        Ok(())
-    }
-
-    /// How far each epoch is held by a cloud whose head is `held`.
-    fn held_through(&self, held: Head) -> Result<Vec<u64>, QueueError> {
-        let connection = self
-            .connection
-            .as_ref()
-            .ok_or(QueueError::Stopped(self.stopped.unwrap_or(super::StopReason::Io)))?;
-        let identity = &self.composer.identity;
-        let position = check::position_of(connection, identity, &self.standing.epochs, &held)
-            .map_err(|error| QueueError::Storage(error.into()))?;
-        let limit = |row: &EpochRow| match held.epoch {
-            Some(epoch) if row.epoch.n < epoch.n => u64::MAX,
-            Some(epoch) if row.epoch == epoch && position.is_some() => held.seq,
-            _ => 0,
-        };
-        Ok(self.standing.epochs.iter().map(limit).collect())
-    }
-
     /// Keeps both sides of a contradiction as evidence.
     pub(super) fn keep_contradiction(&mut self, contradiction: &Contradiction) -> Result<(), QueueError> {
         let wall = self.composer.clock.read().wall;
@@ -481,7 +413,7 @@ fn last_checkpoint(connection: &Connection) -> rusqlite::Result<Option<LogMark>>
 
 /// Accepted restores after `generation`, oldest first; their signatures were checked before they came here.
 /// `None` for what lies there and cannot be read.
-fn restores_after(
+pub(super) fn restores_after(
     connection: &Connection,
     generation: u64,
 ) -> rusqlite::Result<Vec<(u64, Option<LogRecovered>)>> {
@@ -495,33 +427,6 @@ fn restores_after(
             Ok((row.get(0)?, frame.and_then(|frame| serde_json::from_slice(frame.json()).ok())))
         })?
         .collect()
-}
-
-/// How far the epoch of `row` is proven by verdict batches that every later restore of the log kept.
-fn proven_through(
-    connection: &Connection,
-    row: &EpochRow,
-    restores: &[(u64, Option<LogRecovered>)],
-) -> rusqlite::Result<u64> {
-    let mut statement = connection.prepare_cached(
-        "SELECT range_proof.first_seq, range_proof.count, generation, verdict.first + verdict.count \
-         FROM range_proof JOIN verdict ON hash = verdict_hash \
-         WHERE range_proof.epoch_n = ?1 ORDER BY range_proof.first_seq, range_proof.count",
-    )?;
-    let mut found = statement.query([row.epoch.n])?;
-    let mut proven = 0_u64;
-    while let Some(range) = found.next()? {
-        let (first, count, generation, index): (u64, u64, u64, u64) =
-            (range.get(0)?, range.get(1)?, range.get(2)?, range.get(3)?);
-        // One that cannot be read may have kept nothing.
-        let kept = |(later, restore): &(u64, Option<LogRecovered>)| {
-            *later <= generation || restore.as_ref().is_some_and(|restore| index < restore.restored.size)
-        };
-        if first <= proven.saturating_add(1) && restores.iter().all(kept) {
-            proven = proven.max(first.saturating_add(count).saturating_sub(1));
-        }
-    }
-    Ok(proven)
 }
 
 pub(super) fn keep_restore(

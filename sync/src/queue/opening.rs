@@ -18,7 +18,7 @@ use super::tail::{self, Tail};
 use super::view::missing;
 use super::writer::{Writer, operation_row};
 use super::{Draft, Line, Queue, QueueOptions, recovery, set_aside};
-use crate::secure::Secure;
+use crate::secure::{Places, Secure};
 use lotgate_domain::chain::Head;
 use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::{Epoch, EpochId};
@@ -28,6 +28,8 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use tokio::sync::watch;
 
+/// Why a file was set aside that an earlier queue knew of.
+const NOTED_LATER: &str = "noted_later";
 /// A new file is made under this name and renamed when its first operation is in it.
 const NEW_FILE: &str = "queue.new";
 
@@ -251,15 +253,24 @@ fn begin_anew(
         (true, None) => EpochReason::QueueLost,
         (false, _) => EpochReason::QueueDamaged,
     };
-    let name = match unfinished {
-        Some(kept) if lost && !set_aside::would_replace(places, &kept.0) => Some(kept),
+    let name = match &unfinished {
+        Some(kept) if lost && !set_aside::would_replace(places, &kept.0) => Some(kept.clone()),
         _ if lost && !set_aside::has_stray_log(places) => None,
         _ => {
             let now = options.clock.read().wall;
             Some((set_aside::new_name(places, now), error.code().to_owned()))
         }
     };
-    let salvage = if lost { Salvage::default() } else { salvage::read(file, &identity) };
+    let salvage = match &unfinished {
+        _ if !lost => salvage::read(file, &identity),
+        Some((kept, _)) => {
+            if !set_aside::would_replace(places, kept) {
+                set_aside::move_to(places, kept).map_err(OpenError::Io)?;
+            }
+            salvage::read(&QueueFile::new(places, places.data.join(kept), file.key().clone()), &identity)
+        }
+        None => Salvage::default(),
+    };
     let last = salvage.last;
     let epochs = [Some(begun.n), anchor.map(|anchor| anchor.epoch.n), last.map(|last| last.epoch.n)];
     let n = epochs.into_iter().flatten().max().unwrap_or(0).saturating_add(1);
@@ -274,6 +285,36 @@ fn begin_anew(
     Ok(())
 }
 
+/// Notes every file that was set aside and is not noted here: the queue that knew of it was set aside itself, or is
+/// gone, or this one was put back from before. The cloud keeps each entry once.
+fn note_all_aside(file: &QueueFile, places: &Places) -> Result<(), OpenError> {
+    let mut names = set_aside::files(places).map_err(OpenError::Io)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let noted: Vec<String> = (|| {
+        let connection = file.open_to_read()?;
+        let mut statement = connection
+            .prepare("SELECT file FROM set_aside WHERE file IS NOT NULL")
+            .map_err(StorageError::from)?;
+        let noted = statement.query_map([], |row| row.get(0)).map_err(StorageError::from)?;
+        noted.collect::<Result<_, _>>().map_err(|error| OpenError::from(StorageError::from(error)))
+    })()?;
+    names.retain(|name| !noted.contains(name));
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut connection = file.open_to_write()?;
+    let note = |connection: &mut Connection| -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        for name in &names {
+            set_aside::note_file(&transaction, name, EpochReason::QueueDamaged, NOTED_LATER)?;
+        }
+        transaction.commit()
+    };
+    note(&mut connection).map_err(|error| StorageError::from(error).into())
+}
+
 /// Opens for writing and starts the threads; a file in doubt gets its new epoch before anything else.
 fn start(
     options: QueueOptions,
@@ -283,6 +324,10 @@ fn start(
 ) -> Result<Queue, OpenError> {
     let secure = &options.secure;
     let places = secure.places().clone();
+    // Nobody waits for what is set aside: without it the station works all the same.
+    if let Err(error) = note_all_aside(&file, &places) {
+        tracing::error!(%error, code = error.code(), "queue.set_aside_not_noted");
+    }
     let mut connection = file.open_to_write()?;
     let mut standing = Standing::load(&connection)?;
     let Found { mut identity, mut keyring, doubt } = found;
@@ -328,13 +373,7 @@ fn start(
     let (commands, commanded) = mpsc::channel();
     let (questions, questioned) = mpsc::channel();
     let slot = ReaderSlot::new();
-    let reader = Reader {
-        file: file.clone(),
-        present: present.clone(),
-        slot: slot.clone(),
-        places,
-        key: secure.queue_key().clone(),
-    };
+    let reader = Reader { file: file.clone(), present: present.clone(), slot: slot.clone(), places };
     let writer = Writer {
         composer,
         file,

@@ -12,6 +12,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 /// The most operations that one transaction lets go of: no operation waits longer for its commit than for these.
 const AT_ONCE: u64 = 1_000;
 
+/// When the cloud kept something while no time could be trusted: later than any time. It counts from the next pruning.
+pub(super) const KEPT_SOMETIME: i64 = i64::MAX;
+
 /// What was let go of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pruned {
@@ -22,7 +25,8 @@ pub struct Pruned {
 impl Queue {
     /// Removes the operations that the cloud confirmed longer ago than it could be restored to a time before them
     /// (and a week), and longer than the retention. Judged by the times that the cloud signed, and never past
-    /// `now`, the trusted time. The last operation stays, and so do receipts and verdicts.
+    /// `now`, the trusted time. The last operation stays, and so do receipts and verdicts. Nothing goes as long as the
+    /// cloud contradicts itself and nobody has acknowledged it (PROTOCOL §4).
     ///
     /// # Errors
     /// [`QueueError`]; what was removed until then is gone rightly.
@@ -46,6 +50,9 @@ impl Queue {
 
 impl Writer {
     fn prune(&mut self, now: Timestamp, restore_window_s: u64, retention_s: u64) -> Result<u64, QueueError> {
+        if self.standing.log.contradicted {
+            return Ok(0);
+        }
         // Past a century nothing is ever old enough, and the sums stay within SQLite's integers.
         let seconds = |seconds: u64| i64::try_from(seconds.min(100 * 366 * 86_400)).unwrap_or(i64::MAX);
         let rule = (now.unix_ms(), seconds(restore_window_s), seconds(retention_s));
@@ -56,6 +63,7 @@ impl Writer {
                    restore_window_s = excluded.restore_window_s, retention_s = excluded.retention_s",
                 rule,
             )?;
+            transaction.execute("UPDATE set_aside SET kept_at = ?1 WHERE kept_at > ?1", [rule.0])?;
             let Some(through) = through(transaction, after)? else { return Ok(0) };
             let removed = transaction.execute("DELETE FROM operation WHERE position <= ?1", [through])?;
             Ok(u64::try_from(removed).unwrap_or(u64::MAX))

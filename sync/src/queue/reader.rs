@@ -9,8 +9,8 @@ use super::present::{Own, Present};
 use super::rows::{self, EpochRow};
 use super::set_aside::{self, EvidenceBatch};
 use super::standing;
-use super::{Batch, LabelOperation, OwnHashes, PageMark, StoredPage, blob, labels, log};
-use crate::secure::{Places, QueueKey};
+use super::{Batch, LabelOperation, OwnHashes, PageMark, StoredPage, blob, labels, log, steady};
+use crate::secure::Places;
 use lotgate_domain::chain::Head;
 use lotgate_domain::ids::{Epoch, Hash};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -50,6 +50,7 @@ pub(super) enum Question {
     },
     Evidence {
         max_bytes: u64,
+        generation: u64,
         reply: Reply<Option<EvidenceBatch>>,
     },
 }
@@ -92,7 +93,6 @@ pub(super) struct Reader {
     pub(super) slot: ReaderSlot,
     /// For what was set aside.
     pub(super) places: Places,
-    pub(super) key: QueueKey,
 }
 
 impl Reader {
@@ -119,9 +119,14 @@ impl Reader {
                 Question::Labels { limit, reply } => {
                     let _ = reply.send(self.ask(|connection| labels::newest(connection, limit)));
                 }
-                Question::Evidence { max_bytes, reply } => {
+                Question::Evidence { max_bytes, generation, reply } => {
                     let find = |connection: &Connection| {
-                        set_aside::next_evidence(connection, &self.places, &self.key, max_bytes)
+                        set_aside::next_evidence(
+                            connection,
+                            &self.places,
+                            &self.file,
+                            (max_bytes, generation),
+                        )
                     };
                     let _ = reply.send(self.ask(find));
                 }
@@ -133,6 +138,7 @@ impl Reader {
         }
     }
 
+    /// What `work` finds on a connection that met no bad page before this question.
     fn ask<T>(&self, work: impl FnOnce(&Connection) -> Result<T, QueueError>) -> Result<T, QueueError> {
         let mut slot = self.slot.lock();
         if let Slot::Idle = &*slot {
@@ -143,7 +149,7 @@ impl Reader {
         let transaction = connection.unchecked_transaction().map_err(storage)?;
         let answer = work(&transaction);
         drop(transaction);
-        if matches!(answer, Err(QueueError::Storage(_))) {
+        if matches!(answer, Err(QueueError::Storage(_))) || !steady::is_sound(connection) {
             *slot = Slot::Idle;
         }
         answer
@@ -187,7 +193,7 @@ fn batch(
     }
 }
 
-/// The consecutive entries at `place`, each checked, up to the first that is damaged.
+/// The consecutive entries at `place`, each checked, up to the first that is damaged or lies on a bad page.
 fn read_on(
     connection: &Connection,
     own: &Own,
@@ -197,7 +203,7 @@ fn read_on(
 ) -> Result<Option<Batch>, QueueError> {
     let mut checker = Checker::after(&own.identity, &own.keyring, epochs, (place.position, place.start));
     let (mut entries, mut count) = (Vec::new(), 0_u64);
-    rows::operations_after(connection, place.position, max_entries.max(1), |row| {
+    let ended = rows::operations_after(connection, place.position, max_entries.max(1), |row| {
         let bytes = entries.len().saturating_add(row.entry.len());
         let full = count > 0 && u64::try_from(bytes).is_ok_and(|bytes| bytes > max_bytes);
         // By its place alone: what a row says of itself may be what is damaged.
@@ -214,11 +220,13 @@ fn read_on(
         entries.extend_from_slice(&row.entry);
         count = count.saturating_add(1);
         Ok(true)
-    })
-    .map_err(|stop| match stop {
-        Stop::Damaged(seq) => QueueError::Damaged { epoch: place.epoch.epoch, seq },
-        Stop::Storage(error) => storage(error),
-    })?;
+    });
+    match ended {
+        Err(Stop::Damaged(seq)) => return Err(QueueError::Damaged { epoch: place.epoch.epoch, seq }),
+        // What was read before it is sent, and the next look begins with it, on a connection of its own.
+        Err(Stop::Storage(error)) if count == 0 => return Err(storage(error)),
+        _ => {}
+    }
     let (after, last) = (standing::through(&place.start), standing::through(&checker.head()));
     Ok((count > 0).then_some(Batch { epoch: place.epoch.epoch, after, count, entries, last }))
 }

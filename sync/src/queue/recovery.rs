@@ -1,10 +1,11 @@
 //! A queue whose key store is lost, read with the key that its two holders recovered: entries only, to be
 //! exported (PROTOCOL §2, REC-12).
 
-use super::error::{OpenError, StorageError};
+use super::error::{OpenError, QueueError};
 use super::export::{ExportError, ExportReport, Source};
 use super::file::QueueFile;
 use super::identity::Identity;
+use super::steady::Steady;
 use crate::secure::recovery::{self, Of, Recovered, RecoveryState};
 use crate::secure::{DataLock, Places, Random, Secure};
 use lotgate_domain::export::ExportKind;
@@ -12,6 +13,7 @@ use lotgate_domain::ids::Hash;
 use lotgate_domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Makes sure that the tenant's two holders can recover the key of the queue. Durable when it returns.
 pub(super) fn seal(
@@ -27,7 +29,7 @@ pub(super) fn seal(
 /// A queue opened with a recovered key. Holds the lock of its data directory, and changes nothing in it.
 #[derive(Debug)]
 pub struct RecoveredQueue {
-    connection: Connection,
+    file: QueueFile,
     of: Of,
     root_fingerprint: Hash,
     _lock: DataLock,
@@ -46,19 +48,26 @@ impl RecoveredQueue {
             return Err(OpenError::Lost);
         }
         file.check_header()?;
-        let connection = file.open_to_read()?;
-        let row: Option<(String, Vec<u8>)> = connection
-            .query_row("SELECT tenant, root_fingerprint FROM identity", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()
-            .map_err(StorageError::from)?;
-        let (tenant, root) = row.ok_or(OpenError::Foreign)?;
-        let root_fingerprint = Hash::from_slice(&root).map_err(|_| OpenError::Foreign)?;
-        if tenant.parse() != Ok(recovered.of.tenant) {
-            return Err(OpenError::Foreign);
-        }
-        Ok(Self { connection, of: recovered.of, root_fingerprint, _lock: lock })
+        drop(file.open_to_read()?);
+        let identity = |connection: &Connection| {
+            connection
+                .query_row("SELECT tenant, root_fingerprint FROM identity", [], |row| {
+                    Ok((row.get::<_, String>(0)?, Hash(row.get(1)?)))
+                })
+                .optional()
+        };
+        let read = Steady::new(&file).read(identity).map_err(|error| match error {
+            QueueError::Storage(error) => OpenError::Storage(error),
+            QueueError::Open(error) => Arc::into_inner(error).unwrap_or(OpenError::Foreign),
+            _ => OpenError::Foreign,
+        })?;
+        let root_fingerprint = match read {
+            // On a bad page. The key is the one that was sealed for this station, and the entries say whose they are.
+            None => Hash::ZERO,
+            Some(Some((tenant, root))) if tenant.parse() == Ok(recovered.of.tenant) => root,
+            Some(_) => return Err(OpenError::Foreign),
+        };
+        Ok(Self { file, of: recovered.of, root_fingerprint, _lock: lock })
     }
 
     /// Writes entries and certificates to `dir`, which must not exist. Nobody seals it: each entry carries its
@@ -68,7 +77,7 @@ impl RecoveredQueue {
     /// [`ExportError`]; then there is no `dir`.
     pub fn export(&self, dir: &Path) -> Result<ExportReport, ExportError> {
         let source = Source {
-            connection: &self.connection,
+            file: &self.file,
             kind: ExportKind::Recovered,
             tenant: self.of.tenant,
             station: self.of.station,

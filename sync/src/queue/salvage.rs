@@ -15,6 +15,7 @@ use lotgate_domain::merkle::checkpoint::Checkpoint;
 use lotgate_domain::operation::body::ChainPoint;
 use lotgate_domain::statement::event::LogRecovered;
 use lotgate_domain::statement::{self, FeedPoint, Signed};
+use lotgate_domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 
 /// What could be read.
@@ -37,41 +38,81 @@ pub(super) struct SalvagedLog {
     acknowledged: u64,
 }
 
-/// Reads what can be read; nothing of a file that is another station's.
+/// Reads what can be read; nothing of a file that is another station's. Each part has a connection of its own: one that
+/// has met a damaged page finds every page that it reads after it damaged, too.
 pub(super) fn read(file: &QueueFile, identity: &Identity) -> Salvage {
-    let Ok(connection) = file.open_to_read() else { return Salvage::default() };
-    let ours = connection.query_row("SELECT tenant FROM identity", [], |row| row.get::<_, String>(0));
-    if ours.is_ok_and(|tenant| tenant != identity.tenant.to_string()) {
+    let ours = part(file, |connection| {
+        connection.query_row("SELECT tenant FROM identity", [], |row| row.get::<_, String>(0)).map(Some)
+    });
+    if ours.is_some_and(|tenant| tenant != identity.tenant.to_string()) {
         return Salvage::default();
     }
+    let (clock, mark_position) = part(file, standing::stored_clock).unwrap_or_default();
+    let log = SalvagedLog {
+        checkpoint: part(file, |connection| checkpoint(connection, identity)),
+        restores: restores(file, identity),
+        acknowledged: part(file, |connection| {
+            log::acknowledged(connection, QueueAlarm::LogRecovered).map(Some)
+        })
+        .unwrap_or_default(),
+    };
     Salvage {
-        last: last(&connection),
-        clock: standing::load_clock(&connection).map(|(clock, _)| clock).unwrap_or_default(),
-        page: page(&connection, identity),
-        log: log(&connection, identity).unwrap_or_default(),
+        last: part(file, last),
+        clock: seen_since(file, mark_position, clock),
+        page: part(file, |connection| page(connection, identity)),
+        log,
     }
 }
 
-fn log(connection: &Connection, identity: &Identity) -> rusqlite::Result<SalvagedLog> {
+/// One part of the file, if it can be read; a read that fails once may be the disk's mood.
+fn part<T>(file: &QueueFile, read: impl Fn(&Connection) -> rusqlite::Result<Option<T>>) -> Option<T> {
+    let look = || file.open_to_read().ok().and_then(|connection| read(&connection).ok());
+    look().or_else(look).flatten()
+}
+
+/// The clock with the wall clocks of the operations after `mark_position`, from both ends up to what cannot be read.
+fn seen_since(file: &QueueFile, mark_position: u64, mut clock: ClockMemory) -> ClockMemory {
+    for order in ["ASC", "DESC"] {
+        let Ok(connection) = file.open_to_read() else { return clock };
+        let sql = format!("SELECT wall FROM operation WHERE position > ?1 ORDER BY position {order}");
+        let Ok(mut statement) = connection.prepare(&sql) else { continue };
+        let Ok(walls) = statement.query_map([mark_position], |row| row.get(0)) else { continue };
+        for wall in walls.map_while(Result::ok) {
+            clock.see(Timestamp::from_unix_ms(wall));
+        }
+    }
+    clock
+}
+
+/// The last checkpoint, if its signature holds.
+fn checkpoint(connection: &Connection, identity: &Identity) -> rusqlite::Result<Option<(LogMark, String)>> {
     let trust = &identity.trust;
     let note: Option<String> = connection
         .query_row("SELECT note FROM checkpoint ORDER BY number DESC LIMIT 1", [], |row| row.get(0))
         .optional()?;
-    let checkpoint = note.and_then(|note| {
+    Ok(note.and_then(|note| {
         let read = Checkpoint::read(&note, trust.tenant, &trust.log).ok()?;
         Some((LogMark::from(&read), note))
-    });
-    let mut statement = connection.prepare("SELECT statement FROM log_recovered ORDER BY generation")?;
-    let mut found = statement.query([])?;
+    }))
+}
+
+/// The restores that were accepted, up to the first that cannot be read.
+fn restores(file: &QueueFile, identity: &Identity) -> Vec<Signed<LogRecovered>> {
+    let trust = &identity.trust;
     let (mut known, mut restores) = (LogKnown::default(), Vec::new());
-    while let Some(row) = found.next()? {
-        let read = statement::read::<LogRecovered>(&row.get::<_, Vec<u8>>(0)?, trust.tenant, &trust.root);
+    let next = |after: u64| {
+        part(file, |connection| {
+            let sql = "SELECT statement FROM log_recovered WHERE generation > ?1 ORDER BY generation LIMIT 1";
+            connection.query_row(sql, [after], |row| row.get::<_, Vec<u8>>(0)).optional()
+        })
+    };
+    while let Some(bytes) = next(known.generation) {
+        let read = statement::read::<LogRecovered>(&bytes, trust.tenant, &trust.root);
         let Some(restore) = read.ok().filter(|restore| known.is_next_restore(&restore.value)) else { break };
         known = known.after_restore(&restore.value);
         restores.push(restore);
     }
-    let acknowledged = log::acknowledged(connection, QueueAlarm::LogRecovered)?;
-    Ok(SalvagedLog { checkpoint, restores, acknowledged })
+    restores
 }
 
 pub(super) fn store_log(connection: &Connection, salvaged: SalvagedLog) -> rusqlite::Result<()> {
@@ -85,21 +126,24 @@ pub(super) fn store_log(connection: &Connection, salvaged: SalvagedLog) -> rusql
     log::acknowledge(connection, QueueAlarm::LogRecovered, salvaged.acknowledged)
 }
 
-fn last(connection: &Connection) -> Option<ChainPoint> {
-    let epoch = rows::epochs(connection).ok()?.last()?.epoch;
-    let last = rows::last(connection).ok()??;
-    (last.epoch_n == epoch.n).then_some(())?;
-    point(&Head { epoch: Some(epoch), seq: last.seq, hash: last.hash })
+fn last(connection: &Connection) -> rusqlite::Result<Option<ChainPoint>> {
+    let epochs = rows::epochs(connection)?;
+    let epoch = epochs.last().map(|row| row.epoch);
+    let last = rows::last(connection)?.filter(|last| epoch.is_some_and(|epoch| epoch.n == last.epoch_n));
+    Ok(last.and_then(|last| point(&Head { epoch, seq: last.seq, hash: last.hash })))
 }
 
 /// The page of reference data, if the tenant's signature over its statement verifies.
-fn page(connection: &Connection, identity: &Identity) -> Option<StoredPage> {
-    let mark = standing::load_page_mark(connection).ok()??;
-    let stored = super::reader::read_page(connection, mark).ok()??;
+fn page(connection: &Connection, identity: &Identity) -> rusqlite::Result<Option<StoredPage>> {
+    let Some(mark) = standing::load_page_mark(connection)? else { return Ok(None) };
+    let Some(stored) = super::reader::read_page(connection, mark)? else { return Ok(None) };
     let trust = &identity.trust;
-    let point = statement::read::<FeedPoint>(&stored.statement, trust.tenant, &trust.statement).ok()?.value;
-    let same = point.site == identity.site.id && point.cursor == mark.cursor && point.hash == mark.hash;
-    same.then_some(stored)
+    let read = statement::read::<FeedPoint>(&stored.statement, trust.tenant, &trust.statement);
+    let same = read.is_ok_and(|point| {
+        let point = point.value;
+        point.site == identity.site.id && point.cursor == mark.cursor && point.hash == mark.hash
+    });
+    Ok(same.then_some(stored))
 }
 
 pub(super) fn store_page(connection: &Connection, stored: &StoredPage) -> rusqlite::Result<()> {

@@ -1,14 +1,15 @@
 //! What no chain goes on from, kept: queue files that could not be used, and the rest of an epoch that the cloud, or
 //! a damaged entry, ended. Each is sent once as evidence (PROTOCOL §2, §3).
 
-use super::error::{OpenError, QueueError};
+use super::error::QueueError;
 use super::file::QueueFile;
 use super::reader::Question;
 use super::rows::{self, EpochRow};
 use super::standing::Standing;
+use super::steady::Steady;
 use super::writer::Writer;
-use super::{AppendError, Queue, QueueAlarm, log};
-use crate::secure::{Places, QueueKey};
+use super::{AppendError, Queue, QueueAlarm, log, pruning};
+use crate::secure::Places;
 use lotgate_domain::entry::MAX_FRAME;
 use lotgate_domain::epoch::EpochReason;
 use lotgate_domain::ids::Epoch;
@@ -16,14 +17,15 @@ use lotgate_domain::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Files beside the database that belong to it.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 const ENDING: &str = ".set-aside";
 /// Why the rest of an epoch was set aside here, and not by the cloud.
 const DAMAGED: &str = "damaged";
-/// The most places of a damaged file that are tried at once.
-const TRIES: u64 = 4_096;
+/// The most places that cannot be read before what was found until then is given.
+const TRIES: usize = 1_024;
 
 /// Names of the queue files in the data directory that were set aside, oldest first.
 ///
@@ -118,17 +120,21 @@ pub struct EvidenceToken {
     number: i64,
     through: u64,
     ends: bool,
+    /// That of the log when it was asked for: what a cloud kept before it was restored may be gone.
+    generation: u64,
 }
 
 impl Queue {
     /// The next entries that were set aside and not yet kept by the cloud, of one kind, at most `max_bytes` (but
-    /// one at least). `None`: there are none. Where nothing can be read of a file any more, it is noted as done.
+    /// one at least). `None`: there are none. What lies on a bad page is passed over; where nothing can be read of a
+    /// file any more, it is noted as done.
     ///
     /// # Errors
     /// [`QueueError`].
     pub async fn evidence(&self, max_bytes: u64) -> Result<Option<EvidenceBatch>, QueueError> {
         loop {
-            let found = self.ask(|reply| Question::Evidence { max_bytes, reply }).await?;
+            let generation = self.state.borrow().log.generation;
+            let found = self.ask(|reply| Question::Evidence { max_bytes, generation, reply }).await?;
             match found {
                 Some(batch) if batch.entries.is_empty() => self.evidence_kept(batch.token).await?,
                 found => return Ok(found),
@@ -136,7 +142,7 @@ impl Queue {
         }
     }
 
-    /// Notes that the cloud has kept a batch.
+    /// Notes that the cloud has kept a batch; after a restore of the log was accepted in the meantime it notes nothing.
     ///
     /// # Errors
     /// [`QueueError`]; the batch comes again then.
@@ -171,9 +177,11 @@ impl Queue {
 
 impl Writer {
     fn evidence_kept(&mut self, token: EvidenceToken) -> Result<(), QueueError> {
-        let kept_at =
-            self.standing.clock.server.map_or(self.composer.clock.read().wall, |server| server.time);
-        let kept_at = token.ends.then(|| kept_at.unix_ms());
+        if token.generation != self.standing.log.known.generation {
+            return Ok(());
+        }
+        let now = self.standing.clock.trusted_now(&self.composer.clock.read());
+        let kept_at = token.ends.then(|| now.map_or(pruning::KEPT_SOMETIME, Timestamp::unix_ms));
         self.transact(|transaction, _| {
             transaction
                 .execute(
@@ -272,90 +280,113 @@ fn next_aside(connection: &Connection) -> rusqlite::Result<Option<Aside>> {
         .optional()
 }
 
-/// The next entries of what was set aside first; a batch without entries says that nothing more can be read of it.
+/// The next entries of what was set aside first; a batch without entries says how far nothing can be read of it.
 pub(super) fn next_evidence(
     connection: &Connection,
     places: &Places,
-    key: &QueueKey,
-    max_bytes: u64,
+    own: &QueueFile,
+    (max_bytes, generation): (u64, u64),
 ) -> Result<Option<EvidenceBatch>, QueueError> {
     let storage = |error: rusqlite::Error| QueueError::Storage(error.into());
     let Some(aside) = next_aside(connection).map_err(storage)? else { return Ok(None) };
     let (number, reason) = (aside.number, aside.reason.clone());
-    let (entries, through, ends) = match (&aside.file, aside.tail) {
-        (Some(name), _) => match open_file(places, key, name) {
-            Ok(Some((file, remains))) => collect(&file, &remains, aside.kept_through, max_bytes),
+    let most = (aside.kept_through, max_bytes);
+    let collected = match (&aside.file, aside.tail) {
+        (Some(name), _) => {
+            let file = QueueFile::new(places, places.data.join(name), own.key().clone());
+            let mut steady = Steady::new(&file);
             // Foreign or unreadable: it stays where it is, and only the file itself can be shown.
-            Ok(None) => (Vec::new(), 0, true),
-            Err(error) => return Err(QueueError::Open(std::sync::Arc::new(error))),
-        },
+            if is_readable(&file)? { collect(&mut steady, remains, most)? } else { Collected::nothing() }
+        }
         (None, Some((n, after))) => {
             let epochs = rows::epochs(connection).map_err(storage)?;
             let last = rows::last(connection).map_err(storage)?.map_or(0, |last| last.position);
-            collect(connection, &tail(&epochs, n, after, last), aside.kept_through, max_bytes)
+            let ranges = tail(&epochs, n, after, Some(last)).into_iter().collect();
+            collect(&mut Steady::new(own), |_| Ok(ranges), most)?
         }
-        (None, None) => (Vec::new(), 0, true),
+        (None, None) => Collected::nothing(),
     };
-    let token = EvidenceToken { number, through, ends };
+    let Collected { entries, through, ends } = collected;
+    let token = EvidenceToken { number, through, ends, generation };
     Ok(Some(EvidenceBatch { reason, entries, token }))
 }
 
+/// Positions from one to another; to wherever the end is if that cannot be read.
+type Positions = (u64, Option<u64>);
+
 /// The positions of an epoch's entries after `after`.
-fn tail(epochs: &[EpochRow], n: u64, after: u64, last: u64) -> Vec<(u64, u64)> {
-    let Some(index) = epochs.iter().position(|row| row.epoch.n == n) else { return Vec::new() };
-    let next = epochs.get(index.saturating_add(1));
-    let end = next.map_or(last, |next| next.first_position.saturating_sub(1));
-    let start = epochs.get(index).and_then(|row| row.position(after.saturating_add(1)));
-    start.map(|start| (start, end)).into_iter().collect()
+fn tail(epochs: &[EpochRow], n: u64, after: u64, last: Option<u64>) -> Option<Positions> {
+    let index = epochs.iter().position(|row| row.epoch.n == n)?;
+    let start = epochs.get(index)?.position(after.saturating_add(1))?;
+    let end = epochs.get(index.saturating_add(1)).map(|next| next.first_position.saturating_sub(1));
+    Some((start, [end, last].into_iter().flatten().min()))
 }
 
-type File = (Connection, Vec<(u64, u64)>);
-
-/// A file that was set aside, and the positions in it that no receipt covers; `None` if it cannot be read.
-fn open_file(places: &Places, key: &QueueKey, name: &str) -> Result<Option<File>, OpenError> {
-    let file = QueueFile::new(places, places.data.join(name), key.clone());
+/// Whether anything can be read of a file that was set aside.
+fn is_readable(file: &QueueFile) -> Result<bool, QueueError> {
     if !file.exists() {
-        return Ok(None);
+        return Ok(false);
     }
-    let opened = file.check_header().and_then(|()| file.open_to_read());
-    let connection = match opened {
-        Ok(connection) => connection,
-        Err(error) if error.is_the_files() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let remains = (|| -> rusqlite::Result<Vec<(u64, u64)>> {
-        let Some(last) = rows::last(&connection)? else { return Ok(Vec::new()) };
-        let epochs = rows::epochs(&connection)?;
-        let remains = |row: &EpochRow| tail(&epochs, row.epoch.n, row.settled_through, last.position);
-        Ok(epochs.iter().flat_map(remains).collect())
-    })();
-    Ok(remains.ok().map(|remains| (connection, remains)))
+    match file.check_header().and_then(|()| file.open_to_read()) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_the_files() => Ok(false),
+        Err(error) => Err(QueueError::Open(Arc::new(error))),
+    }
 }
 
-/// Entries at `ranges` after position `kept`; one that cannot be read is passed over. Gives how far that went and
-/// whether it was the end.
-fn collect(
-    connection: &Connection,
-    ranges: &[(u64, u64)],
-    kept: u64,
-    max_bytes: u64,
-) -> (Vec<Vec<u8>>, u64, bool) {
-    let (mut entries, mut bytes, mut through, mut tries) = (Vec::new(), 0_u64, kept, 0_u64);
-    for (start, end) in ranges {
-        for position in (*start).max(kept.saturating_add(1))..=*end {
-            tries = tries.saturating_add(1);
-            let entry = rows::entry_at(connection, position).ok().flatten();
-            let entry = entry.filter(|entry| entry.len() <= MAX_FRAME).unwrap_or_default();
-            let size = u64::try_from(entry.len()).unwrap_or(u64::MAX);
-            let full = !entries.is_empty() && bytes.saturating_add(size) > max_bytes;
-            if full || (tries > TRIES && !entries.is_empty()) {
-                return (entries, through, false);
-            }
-            if !entry.is_empty() {
-                entries.push(entry);
-            }
-            (bytes, through) = (bytes.saturating_add(size), position);
+/// The positions in a file that no receipt covers. Where it cannot be read which those are: all, since the cloud keeps
+/// each entry once.
+fn remains(steady: &mut Steady<'_>) -> Result<Vec<Positions>, QueueError> {
+    let (first, last) = steady.bounds("operation")?;
+    let epochs = steady.read(rows::epochs)?.filter(|epochs| !epochs.is_empty());
+    Ok(epochs.map_or(vec![(first, last)], |epochs| {
+        epochs.iter().filter_map(|row| tail(&epochs, row.epoch.n, row.settled_through, last)).collect()
+    }))
+}
+
+/// What was found, up to which position was looked, and whether that was the end.
+struct Collected {
+    entries: Vec<Vec<u8>>,
+    through: u64,
+    ends: bool,
+}
+
+impl Collected {
+    fn nothing() -> Self {
+        Self { entries: Vec::new(), through: 0, ends: true }
+    }
+}
+
+/// Entries at `ranges` after position `kept`; only one that lies itself on a bad page is passed over.
+fn collect<'a>(
+    steady: &mut Steady<'a>,
+    ranges: impl FnOnce(&mut Steady<'a>) -> Result<Vec<Positions>, QueueError>,
+    (kept, max_bytes): (u64, u64),
+) -> Result<Collected, QueueError> {
+    let mut found = Collected { entries: Vec::new(), through: kept, ends: true };
+    let (mut bytes, mut unread) = (0_u64, 0_usize);
+    for (start, end) in ranges(steady)? {
+        let first = start.max(kept.saturating_add(1));
+        let entry = |row: &rusqlite::Row<'_>| row.get::<_, Vec<u8>>(1);
+        found.ends = steady.walk::<_, QueueError>(
+            ("operation", "entry"),
+            (first, end),
+            entry,
+            |position, entry| {
+                let entry = entry.filter(|entry| !entry.is_empty() && entry.len() <= MAX_FRAME);
+                let size = entry.as_ref().map_or(0, |entry| u64::try_from(entry.len()).unwrap_or(u64::MAX));
+                if !found.entries.is_empty() && bytes.saturating_add(size) > max_bytes {
+                    return Ok(false);
+                }
+                (bytes, found.through) = (bytes.saturating_add(size), position);
+                unread = unread.saturating_add(usize::from(entry.is_none()));
+                found.entries.extend(entry);
+                Ok(unread < TRIES)
+            },
+        )?;
+        if !found.ends {
+            break;
         }
     }
-    (entries, through, true)
+    Ok(found)
 }

@@ -208,8 +208,22 @@ fn damaged(position: u64, seq: u64, code: FaultCode) -> OpenError {
     OpenError::Damaged(Fault { position, epoch: 0, seq, code })
 }
 
-pub(super) fn load_clock(connection: &Connection) -> rusqlite::Result<(ClockMemory, u64)> {
-    let stored = connection
+fn load_clock(connection: &Connection) -> rusqlite::Result<(ClockMemory, u64)> {
+    let (mut clock, mark_position) = stored_clock(connection)?.unwrap_or_default();
+    let later: Option<i64> = connection.query_row(
+        "SELECT max(wall) FROM operation WHERE position > ?1",
+        [mark_position],
+        |row| row.get(0),
+    )?;
+    if let Some(later) = later {
+        clock.see(Timestamp::from_unix_ms(later));
+    }
+    Ok((clock, mark_position))
+}
+
+/// The clock as it was written down last, and up to which operation it includes the wall clocks.
+pub(super) fn stored_clock(connection: &Connection) -> rusqlite::Result<Option<(ClockMemory, u64)>> {
+    connection
         .query_row(
             "SELECT mark, mark_position, server_time, received_wall, received_offset, received_mono, \
                     received_boot FROM clock",
@@ -227,17 +241,7 @@ pub(super) fn load_clock(connection: &Connection) -> rusqlite::Result<(ClockMemo
                 Ok((ClockMemory { mark, server, ..ClockMemory::default() }, row.get(1)?))
             },
         )
-        .optional()?;
-    let (mut clock, mark_position) = stored.unwrap_or_default();
-    let later: Option<i64> = connection.query_row(
-        "SELECT max(wall) FROM operation WHERE position > ?1",
-        [mark_position],
-        |row| row.get(0),
-    )?;
-    if let Some(later) = later {
-        clock.see(Timestamp::from_unix_ms(later));
-    }
-    Ok((clock, mark_position))
+        .optional()
 }
 
 pub(super) fn store_clock(

@@ -154,7 +154,7 @@ impl QueueView {
         now: Timestamp,
     ) -> Result<ExportReport, ExportError> {
         let source = Source {
-            connection: &self.connection,
+            file: &self.file,
             kind: ExportKind::Queue,
             tenant: self.identity.tenant,
             station: self.identity.station,

@@ -271,7 +271,8 @@ impl Writer {
         rows::hash_at(connection, appended.position).is_ok_and(|hash| hash == Some(appended.hash))
     }
 
-    /// Runs `work` in a transaction of its own; memory follows the file.
+    /// Runs `work` in a transaction of its own; memory follows the file. Where it meets a bad page, only `work` is
+    /// refused: what is appended to was looked at again by then.
     pub(super) fn transact<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &mut Standing) -> rusqlite::Result<T>,
@@ -298,6 +299,10 @@ impl Writer {
             Err(error) => {
                 let error = StorageError::from(error);
                 self.fail(&error);
+                if self.stopped == Some(StopReason::Damaged) && self.connection.is_some() {
+                    self.stopped = None;
+                    self.publish();
+                }
                 Err(QueueError::Storage(error))
             }
         }

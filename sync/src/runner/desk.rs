@@ -290,7 +290,8 @@ where
             Ok(restores) => restores,
             Err(code) => return Err(self.bad_head(code, head).await),
         };
-        if !restores.is_empty() {
+        let restored = !restores.is_empty();
+        if restored {
             tracing::error!(generation = known.generation, "log.recovered");
             match self.queue.accept_recovery(restores, head.head()).await {
                 Ok(()) => {}
@@ -301,7 +302,7 @@ where
         let head_held = self.holds(head.head()).await?;
         let settled = self.queue.state().borrow().settled_through;
         let settled = settled.map(|ChainPoint { epoch, seq, hash }| Head { epoch: Some(epoch), seq, hash });
-        Ok(Place { head_held, settled })
+        Ok(Place { head_held, settled, restored })
     }
 
     async fn bad_head(&self, code: InconsistencyCode, head: &HeadReply) -> Failure {

@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 
 /// Name of the sealed key, in the data directory: it is copied and kept with the queue.
 pub const SEALED: &str = "recovery.sealed";
+const KEPT_BEGIN: &str = "recovery-";
+const KEPT_END: &str = ".sealed";
 /// Usual name of what holder 1 passes on to holder 2.
 pub const HALF: &str = "recovery.half";
 
@@ -104,7 +106,8 @@ pub enum RecoveryState {
     Sealed,
     /// There is no sealed key; the next start of the station makes it.
     Missing,
-    /// It is another station's or sealed to other holders; the next start of the station makes it anew.
+    /// It is another queue's or sealed to other holders; the next start of the station makes it anew, and keeps
+    /// that of another queue beside it.
     Stale,
 }
 
@@ -260,7 +263,8 @@ pub fn recover(sealed: &[u8], holder1: &HolderKey, holder2: &HolderKey) -> Resul
     open_inner(&Zeroizing::new(open_outer(sealed, holder1)?), holder2)
 }
 
-/// Seals the queue key to both holders, if the tenant has them and it is not sealed yet.
+/// Seals the queue key to both holders, if the tenant has them and it is not sealed yet. A sealed key of another
+/// queue is kept beside it: it may be the only way into a file that was set aside.
 pub(crate) fn ensure(
     places: &Places,
     trust: &Trust,
@@ -272,9 +276,35 @@ pub(crate) fn ensure(
     let Some(holders) = trust.recovery.filter(|_| state != RecoveryState::Sealed) else { return Ok(state) };
     let bytes = seal_to(holders, of, key, random)?;
     let path = places.data.join(SEALED);
+    if state == RecoveryState::Stale {
+        keep_of_another(places, check_of(key, of))
+            .map_err(|source| RecoveryError::Io { path: path.clone(), source })?;
+    }
     let stored = places.storage.write_durably(&places.data, SEALED, &bytes);
     stored.map_err(|source| RecoveryError::Io { path, source })?;
     Ok(RecoveryState::Sealed)
+}
+
+/// Gives what is sealed, and is not the key with this `check`, a name of its own: that of the key it seals.
+fn keep_of_another(places: &Places, check: Hash) -> io::Result<()> {
+    let path = places.data.join(SEALED);
+    let bytes = places.storage.read(&path)?;
+    let sealed_in = match serde_json::from_slice::<Sealed>(&bytes) {
+        Ok(sealed) if sealed.check == check => return Ok(()),
+        Ok(sealed) => sealed.check,
+        // Nobody can tell by now what it seals.
+        Err(_) => Hash::of(&bytes),
+    };
+    let mark: String = sealed_in.to_string().chars().take(16).collect();
+    let name = |n: u32| match n {
+        1 => format!("{KEPT_BEGIN}{mark}{KEPT_END}"),
+        n => format!("{KEPT_BEGIN}{mark}-{n}{KEPT_END}"),
+    };
+    let free = (1..=u32::MAX).map(name).find(|name| !places.storage.exists(&places.data.join(name)));
+    let Some(kept) = free else { return Err(io::ErrorKind::AlreadyExists.into()) };
+    tracing::warn!(kept, "queue.recovery_kept");
+    places.storage.rename(&path, &places.data.join(kept))?;
+    places.storage.sync_dir(&places.data)
 }
 
 /// Whether the key is sealed to the tenant's holders.

@@ -428,7 +428,7 @@ impl World {
 
     fn place(&self) -> Place {
         let settled = (self.settled > 0).then(|| point(self.settled));
-        Place { head_held: self.cloud <= self.queued, settled }
+        Place { head_held: self.cloud <= self.queued, settled, restored: false }
     }
 
     fn head(&self) -> HeadReply {
