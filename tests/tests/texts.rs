@@ -226,7 +226,9 @@ fn words_of_the_screen() -> Vec<String> {
         ["credential", "file", "credential_manager", "secret_service"].map(|kind| format!("dev_keys_{kind}")),
     );
     keys.extend(
-        ["printed", "not_printed", "damaged"].iter().flat_map(|a| [format!("answer_{a}"), format!("answer_{a}_next")]),
+        ["printed", "not_printed", "damaged"]
+            .iter()
+            .flat_map(|a| [format!("answer_{a}"), format!("answer_{a}_next")]),
     );
     let refusals = [
         "lot_held",

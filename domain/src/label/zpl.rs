@@ -54,7 +54,9 @@ impl Zpl {
     /// of each separator (GS1 General Specifications 5.6, ISO/IEC 16022 ECC 200). The values are of set 82.
     pub(super) fn data_matrix(&mut self, at: (u32, u32), module: u32, modules: u32, data: &[u8]) {
         let (x, y) = at;
-        self.put(format_args!("^FO{x},{y}^BXN,{module},200,{modules},{modules},,{ESCAPE}^FH{HEX}^FD{ESCAPE}1"));
+        self.put(format_args!(
+            "^FO{x},{y}^BXN,{module},200,{modules},{modules},,{ESCAPE}^FH{HEX}^FD{ESCAPE}1"
+        ));
         for byte in data {
             match *byte {
                 SEPARATOR => self.put(format_args!("{ESCAPE}1")),

@@ -194,7 +194,14 @@ impl Day {
                 code: code.to_owned(),
             }),
         };
-        let at = At { wall: now(), offset_minutes: 0, mono_ms: 0, boot: reading().boot, clock: Clock::Ok, server: None };
+        let at = At {
+            wall: now(),
+            offset_minutes: 0,
+            mono_ms: 0,
+            boot: reading().boot,
+            clock: Clock::Ok,
+            server: None,
+        };
         let appended = Appended {
             position: n,
             epoch: Epoch { n: 1, id: EpochId([7; 16]) },

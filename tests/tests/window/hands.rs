@@ -42,10 +42,12 @@ impl Hands {
         let setup = connection.setup();
         let root = setup.roots.get(screen).context("no screen")?.root;
         let first = setup.min_keycode;
-        let mapping =
-            connection.get_keyboard_mapping(first, setup.max_keycode - first + 1)?.reply()?;
+        let mapping = connection.get_keyboard_mapping(first, setup.max_keycode - first + 1)?.reply()?;
         let rows = mapping.keysyms.chunks(usize::from(mapping.keysyms_per_keycode));
-        let codes = (first..=setup.max_keycode).zip(rows).flat_map(|(code, row)| row.iter().map(move |key| (*key, code))).collect();
+        let codes = (first..=setup.max_keycode)
+            .zip(rows)
+            .flat_map(|(code, row)| row.iter().map(move |key| (*key, code)))
+            .collect();
         Ok(Self { connection, root, codes })
     }
 
