@@ -44,9 +44,8 @@ impl<'a> Steady<'a> {
                     self.connection = Some(connection);
                     return Ok(Some(value));
                 }
-                Err(error) if !is_of_the_file(&error) && is_sound(&connection) => {
-                    return Err(StorageError::from(error).into());
-                }
+                // A read that failed leaves a connection that trusts nothing, too: the error alone tells.
+                Err(error) if !is_of_the_file(&error) => return Err(StorageError::from(error).into()),
                 _ if is_fresh => return Ok(None),
                 _ => {}
             }
@@ -234,6 +233,7 @@ mod tests {
             assert!(found == expected, "page {page} of row {row}");
         }
     }
+
     #[test]
     fn a_disk_that_cannot_be_read_is_no_bad_page() {
         let disk = Disk::new(2);
