@@ -411,3 +411,26 @@ impl Station {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lotgate_domain::operation::body::{JobState, LabelState};
+
+    fn id(n: u8) -> OperationId {
+        OperationId::from_parts(0, &[n; 10])
+    }
+
+    #[test]
+    fn a_state_that_is_asked_for_again_and_again_is_told_once_not_to_be_kept_and_a_scan_each_time() {
+        let mut memory = Memory::default();
+        let state =
+            |job| Body::LabelState(LabelState { job, state: JobState::Sent, evidence: None, cause: None });
+        let full = AppendError::Stopped(StopReason::DiskFull);
+        assert!(memory.not_kept(id(10), Some(&state(id(1))), &full));
+        assert!(!memory.not_kept(id(11), Some(&state(id(1))), &full), "the same again");
+        assert!(memory.not_kept(id(12), Some(&state(id(2))), &full), "another job");
+        assert!(memory.not_kept(id(13), Some(&state(id(1))), &AppendError::Closed), "another reason");
+        assert!(memory.not_kept(id(14), None, &full) && memory.not_kept(id(15), None, &full));
+    }
+}
