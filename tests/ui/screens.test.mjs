@@ -236,6 +236,43 @@ test("no reader reads a label off the screen, and every reader off the paper", a
   }
 });
 
+test("a touch means what was offered when the finger came down", async () => {
+  const { page, close } = await openPage(SIZES[1]);
+  await page.addInitScript(() => {
+    window.EventSource = class { constructor() { window.station = this; } close() {} };
+  });
+  const found = (offer) => scenes.en.find(({ screen }) => [...screen.actions, ...(screen.main.answers ?? [])]
+    .some(({ request }) => request && offer in request));
+  for (const offer of ["scan", "job"]) {
+    const { name, screen } = found(offer);
+    await page.goto(`${bridge.address}/?scene=${name}`, { waitUntil: "commit" });
+    await page.waitForFunction(() => window.station?.onmessage);
+    const send = async (id, revision) => {
+      const [before] = JSON.stringify(screen).match(new RegExp(`"${offer}":"([^"]+)"`)).slice(1);
+      const sent = { ...JSON.parse(JSON.stringify(screen).replaceAll(before, id)), revision };
+      const painted = page.waitForRequest((request) => new URL(request.url()).pathname === "/painted");
+      await page.evaluate((data) => window.station.onmessage({ data }), JSON.stringify(sent));
+      await painted;
+    };
+    const [first, second] = ["1", "2"].map((digit) => `0190163d-8694-739b-aea5-96${digit}c26f8ad9`);
+    await send(first, 1_000_001);
+    const requests = [...screen.actions, ...(screen.main.answers ?? [])].map(({ request }) => request);
+    const { request: kind } = requests.find((request) => request && offer in request);
+    const box = await page.locator(`button[data-request="${kind}"]`).first().boundingBox();
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await page.mouse.down();
+    await send(second, 1_000_002);
+    const asked = page.waitForRequest((request) => new URL(request.url()).pathname === "/request", { timeout: 5000 });
+    await page.mouse.up();
+    assert.equal((await asked).postDataJSON()[offer], first, `${name}: what stood there before`);
+    const now = page.waitForRequest((request) => new URL(request.url()).pathname === "/request", { timeout: 5000 });
+    await page.mouse.down();
+    await page.mouse.up();
+    assert.equal((await now).postDataJSON()[offer], second, `${name}: what stands there now`);
+  }
+  await close();
+});
+
 test("no text is in one language only", () => {
   assert.deepEqual(Object.keys(catalogue.en), Object.keys(catalogue.de));
 });
