@@ -236,6 +236,16 @@ test("no reader reads a label off the screen, and every reader off the paper", a
   }
 });
 
+test("nothing is to be compared any more while the station is being enrolled", async () => {
+  const { page, close } = await openPage(SIZES[1]);
+  for (const [name, asks] of [["enrol-token", true], ["enrol-working", false]]) {
+    await show(page, bridge.address, scenes.en.find((scene) => scene.name === name), "en");
+    const said = normal(await page.evaluate(() => document.body.innerText));
+    assert.equal(said.includes(catalogue.en.ui_enrol_compare), asks, name);
+  }
+  await close();
+});
+
 test("no text is in one language only", () => {
   assert.deepEqual(Object.keys(catalogue.en), Object.keys(catalogue.de));
 });

@@ -147,8 +147,11 @@ fn checks(works: &Works, scan: &ScanAct) -> Vec<CheckRow> {
             lotgate_domain::gs1::expiry_date(yymmdd, today).map_or_else(|| Text::plain(yymmdd), Text::date)
         },
     );
-    let expiry_known =
-        || known.and_then(|known| known.expiry).map_or_else(|| Text::of("check_no_expiry"), Text::date);
+    let expiry_known = || match known {
+        // Nothing is known of it, not even that it has no date.
+        None => Text::of("check_unknown"),
+        Some(lot) => lot.expiry.map_or_else(|| Text::of("check_no_expiry"), Text::date),
+    };
     let status = known.map_or("check_unknown", |known| match known.status {
         LotStatus::Released => "check_released",
         LotStatus::Quarantine => "check_quarantine",
