@@ -145,6 +145,8 @@ fn a_station_that_cannot_use_its_own_queue_tells_nobody_to_go_on() {
     ] {
         assert_eq!(said(screen, part), key);
     }
+    let actions = screen.pointer("/actions").and_then(Value::as_array).unwrap();
+    assert_eq!(said(actions.last().unwrap(), "/label/key"), "act_wait_for_it");
     assert_eq!(said(self::screen("scan-trouble"), "/offline/todo/key"), "offline_todo_it", "it can record");
 }
 

@@ -27,7 +27,7 @@ pub fn compose(known: &Known) -> Screen {
         Phase::Enrol(enrol) => (enrol_main(enrol), enrol_actions(known, enrol)),
         Phase::Fault(fault) => (fault_main(fault), fault_actions(known)),
         Phase::Works(works) => match page(known, works) {
-            Page::Scan => (scan::main(known, works), scan::actions(known)),
+            Page::Scan => (scan::main(known, works), scan::actions(known, works)),
             Page::Label => (label::main(known, works), label::actions(works)),
             Page::Devices => (devices::main(known, works), devices::actions(known, works)),
         },
