@@ -14,11 +14,14 @@ mod types;
 
 pub use compose::compose;
 pub(crate) use compose::is_away;
-pub use known::{Act, DeviceNow, EnrolNow, FaultNow, JobNow, Known, Page, Phase, PrinterNow, ScanAct, Works};
+pub use known::{
+    Act, DEMO_TRAY, DeviceNow, EnrolNow, FaultNow, JobNow, Known, Page, Phase, PrinterNow, ScanAct, Works,
+};
 
 pub use crate::print::Came;
 
 use lotgate_domain::ids::OperationId;
+use lotgate_domain::text::Language;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -71,6 +74,15 @@ pub enum ScreenLanguage {
     En,
     /// German.
     De,
+}
+
+impl From<ScreenLanguage> for Language {
+    fn from(language: ScreenLanguage) -> Self {
+        match language {
+            ScreenLanguage::En => Self::En,
+            ScreenLanguage::De => Self::De,
+        }
+    }
 }
 
 /// One whole screen.

@@ -254,7 +254,7 @@ test("a touch means what was offered when the finger came down", async () => {
       await page.evaluate((data) => window.station.onmessage({ data }), JSON.stringify(sent));
       await painted;
     };
-    const [first, second] = ["1", "2"].map((digit) => `0190163d-8694-739b-aea5-96${digit}c26f8ad9`);
+    const [first, second] = ["1", "2"].map((digit) => `0190163d-8694-739b-aea5-96${digit}c26f8ad90`);
     await send(first, 1_000_001);
     const requests = [...screen.actions, ...(screen.main.answers ?? [])].map(({ request }) => request);
     const { request: kind } = requests.find((request) => request && offer in request);
@@ -269,6 +269,16 @@ test("a touch means what was offered when the finger came down", async () => {
     await page.mouse.down();
     await page.mouse.up();
     assert.equal((await now).postDataJSON()[offer], second, `${name}: what stands there now`);
+  }
+  await close();
+});
+
+test("nothing is to be compared any more while the station is being enrolled", async () => {
+  const { page, close } = await openPage(SIZES[1]);
+  for (const [name, asks] of [["enrol-token", true], ["enrol-working", false]]) {
+    await show(page, bridge.address, scenes.en.find((scene) => scene.name === name), "en");
+    const said = normal(await page.evaluate(() => document.body.innerText));
+    assert.equal(said.includes(catalogue.en.ui_enrol_compare), asks, name);
   }
   await close();
 });

@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 /// Longer than any token.
 const LONGEST: usize = 400;
 
+/// With these another token is needed.
+const SPENT: [&str; 3] = ["token_used", "token_expired", "untrusted_cloud"];
+
 /// The token as far as it is here. Cleared from memory when it is dropped.
 type Typed = Zeroizing<String>;
 
@@ -155,7 +158,7 @@ impl Kiosk {
     /// The token stays: most failures are of the network, and it can be asked again.
     fn refused(&mut self, failure: Failure, typed: &mut Typed) {
         tracing::warn!(code = failure.code, detail = failure.detail, "station.not_enrolled");
-        if matches!(failure.code, "token_used" | "token_expired" | "token_unknown" | "untrusted_cloud") {
+        if SPENT.contains(&failure.code) {
             *typed = Typed::default();
         }
         self.act(Act::EnrolFailed { code: failure.code, at: self.now() });
@@ -195,4 +198,17 @@ pub(super) fn devices(site: &Site) -> Vec<DeviceNow> {
         }
     };
     site.config.scanners.iter().enumerate().map(device).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SPENT;
+    use lotgate_domain::text::Language;
+
+    #[test]
+    fn every_failure_that_costs_the_token_is_one_that_a_person_is_told() {
+        for code in SPENT {
+            assert!(Language::En.codes().any(|known| known == code), "{code}");
+        }
+    }
 }

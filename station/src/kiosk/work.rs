@@ -8,7 +8,7 @@ use crate::cli::agent::told::Told;
 use crate::cli::site::Site;
 use crate::cli::{Exit, Failure};
 use crate::run::Running;
-use crate::screen::{DemoCode, Page, Phase, PrinterNow, Request, Works, is_away};
+use crate::screen::{DEMO_TRAY, DemoCode, Page, Phase, PrinterNow, Request, Works, is_away};
 use lotgate_devices::event::{DeviceEvent, DeviceEventKind, DeviceInfo, PrinterState, Role, Transport};
 use lotgate_domain::reference::Snapshot;
 use lotgate_domain::time::Timestamp;
@@ -206,7 +206,7 @@ fn touched(code: &[u8]) -> DeviceEvent {
         device: DeviceInfo {
             role: Role::Scanner,
             transport: Transport::Serial,
-            id: "demo".to_owned(),
+            id: DEMO_TRAY.to_owned(),
             simulated: true,
         },
         at_mono: Instant::now(),

@@ -1,12 +1,14 @@
 //! The band: the one place where the station speaks (RULES.md, States). What happened last stays until the next act.
 
 use super::compose::{clock_time, is_away, page};
-use super::known::{Act, DeviceNow, JobNow, Known, Page, Phase, ScanAct, Works};
-use super::{Band, BandState, Echo, Text, label, scan};
+use super::known::{Act, DEMO_TRAY, DeviceNow, EnrolNow, JobNow, Known, Page, Phase, ScanAct, Works};
+use super::{Band, BandState, Echo, ScreenLanguage, Text, label, scan};
 use crate::print::{Evidence, Standing};
 use lotgate_devices::event::{DeviceState, PrinterState};
 use lotgate_domain::operation::Clock;
+use lotgate_domain::text::Language;
 use lotgate_domain::time::Timestamp;
+use lotgate_sync::engine::status::Link;
 
 /// What fits the echo; a longer code is in the record whole, and its end is what tells codes apart.
 const ECHO: usize = 26;
@@ -19,8 +21,8 @@ pub(super) fn compose(known: &Known) -> Band {
             Text::of("band_fault"),
             Text::of("band_fault_what"),
         )
-        .since(known, fault.since, "band_call_it"),
-        Phase::Enrol(enrol) => enrol_said(known, enrol.fingerprint.is_some(), enrol.working),
+        .since(known, fault.since, what_follows(fault.code)),
+        Phase::Enrol(enrol) => enrol_said(known, enrol),
         Phase::Works(works) => works_said(known, works),
     };
     let Said { state, title, sentence, echo } = said;
@@ -53,9 +55,18 @@ impl Said {
     }
 }
 
-fn enrol_said(known: &Known, whole: bool, working: bool) -> Said {
+/// What becomes of a station that cannot work, if nobody touches it.
+fn what_follows(code: &str) -> &'static str {
+    match code {
+        "station_retired" => "band_retired",
+        code if code.starts_with("config_") => "band_until_corrected",
+        _ => "band_call_it",
+    }
+}
+
+fn enrol_said(known: &Known, enrol: &EnrolNow) -> Said {
     match &known.act {
-        _ if working => Said::asks("band_enrolling", "band_enrolling_why"),
+        _ if enrol.working => Said::asks("band_enrolling", "band_enrolling_why"),
         Act::EnrolFailed { code, at } => {
             Said::fault(Text::of("band_enrol_failed"), code).since(known, *at, "band_nothing_changed")
         }
@@ -64,7 +75,11 @@ fn enrol_said(known: &Known, whole: bool, working: bool) -> Said {
                 Said::new(BandState::Refused, Text::of("band_no_token"), Text::of("band_no_token_why"));
             said.since(known, *at, "band_nothing_changed")
         }
-        _ if whole => {
+        Act::DeviceFault { id, code, at } => {
+            let said = device_fault(name(known, &enrol.devices, id), code);
+            said.since(known, *at, "band_nothing_changed")
+        }
+        _ if enrol.fingerprint.is_some() => {
             Said::new(BandState::NeedsYou, Text::of("band_token_whole"), Text::of("band_token_whole_why"))
         }
         _ => Said::asks("band_enrol", "band_enrol_why"),
@@ -89,12 +104,12 @@ fn works_said(known: &Known, works: &Works) -> Said {
             Said::fault(Text::of("band_not_kept"), code).since(known, *at, "band_nothing_stored")
         }
         Act::DeviceAway { id, code, at } => {
-            let title = Text::of("band_device_away").with("device", name(works, id));
-            Said::fault(title, code).since(known, *at, "band_others_work")
+            let title = Text::of("band_device_away").with("device", name(known, &works.devices, id));
+            Said::fault(title, code).since(known, *at, besides(works, id))
         }
         Act::DeviceFault { id, code, at } => {
-            let title = Text::of("band_device_fault").with("device", name(works, id));
-            Said::fault(title, code).since(known, *at, "band_others_work")
+            let said = device_fault(name(known, &works.devices, id), code);
+            said.since(known, *at, besides(works, id))
         }
         Act::NoLabel { code, at } => {
             let said = Said::new(BandState::Refused, Text::of("band_no_label"), Text::of(code));
@@ -121,12 +136,11 @@ fn standing(known: &Known, works: &Works) -> Said {
     if let Some(job) = works.job.as_ref().filter(|job| job.asked || page(known, works) == Page::Label) {
         return job_said(known, works, job);
     }
-    let away = works
-        .devices
-        .iter()
-        .find(|device| !matches!(device.state, DeviceState::Ready | DeviceState::Opening));
-    if let Some(device) = away {
-        let title = Text::of("band_device_away").with("device", name(works, &device.id));
+    if works.sync.engine.link == Link::OwnQueueFault {
+        return Said::fault(Text::of("band_own_queue"), "own_queue_fault");
+    }
+    if let Some(device) = works.devices.iter().find(|device| is_broken(device)) {
+        let title = Text::of("band_device_away").with("device", name(known, &works.devices, &device.id));
         return Said::fault(title, device.state.code());
     }
     if works.clock == Clock::RolledBack {
@@ -142,10 +156,42 @@ fn standing(known: &Known, works: &Works) -> Said {
     Said::asks("band_scan", "band_scan_why")
 }
 
-fn name(works: &Works, id: &str) -> String {
-    let named =
-        |device: &DeviceNow| device.name.clone().unwrap_or_else(|| format!("Scanner {}", device.number));
-    works.devices.iter().find(|device| device.id == id).map_or_else(|| id.to_owned(), named)
+const fn is_broken(device: &DeviceNow) -> bool {
+    !matches!(device.state, DeviceState::Ready | DeviceState::Opening)
+}
+
+/// Whether anything fails besides that scanner.
+fn besides(works: &Works, id: &str) -> &'static str {
+    let scanner = works.devices.iter().any(|device| device.id != id && is_broken(device));
+    let printer = works.printer.as_ref().is_some_and(|printer| {
+        !matches!(printer.state, PrinterState::Ready | PrinterState::Opening | PrinterState::Busy)
+    });
+    let own = works.clock == Clock::RolledBack || !works.alarms().is_empty();
+    if scanner || printer || own || is_away(works.sync.engine.link) {
+        "band_more_fails"
+    } else {
+        "band_others_work"
+    }
+}
+
+fn device_fault(device: String, code: &str) -> Said {
+    let title = match code {
+        // It only comes too fast: none is lost.
+        "overrun" => "band_device_waits",
+        _ => "band_device_fault",
+    };
+    Said::fault(Text::of(title).with("device", device), code)
+}
+
+/// What a person calls the device.
+fn name(known: &Known, devices: &[DeviceNow], id: &str) -> String {
+    let language = Language::from(known.language);
+    let named = |device: &DeviceNow| {
+        let nameless = || language.text("dev_scanner").replace("{n}", &device.number.to_string());
+        device.name.clone().unwrap_or_else(nameless)
+    };
+    let other = || if id == DEMO_TRAY { language.text("dev_demo_tray").to_owned() } else { id.to_owned() };
+    devices.iter().find(|device| device.id == id).map_or_else(other, named)
 }
 
 fn scan_said(known: &Known, works: &Works, act: &ScanAct) -> Said {
@@ -178,8 +224,8 @@ fn scan_said(known: &Known, works: &Works, act: &ScanAct) -> Said {
 fn read(known: &Known, works: &Works, act: &ScanAct) -> Echo {
     let time = clock_time(act.at, &known.zone);
     let key = if act.repeats > 0 { "echo_read_again" } else { "echo_read" };
-    let device = name(works, &act.device);
-    let symbology = symbology(&act.symbology);
+    let device = name(known, &works.devices, &act.device);
+    let symbology = symbology(known.language, &act.symbology);
     let detail = if symbology.is_empty() { Text::of("echo_detail_plain") } else { Text::of("echo_detail") };
     Echo {
         label: Text::of(key).with("n", act.repeats.saturating_add(1)),
@@ -204,8 +250,8 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The trade's name, which is the same in every language.
-fn symbology(code: &str) -> &'static str {
+/// The trade's name, which is nearly always the same in every language.
+fn symbology(language: ScreenLanguage, code: &str) -> &'static str {
     match code {
         "gs1_128" => "GS1-128",
         "gs1_databar" => "GS1 DataBar",
@@ -214,7 +260,7 @@ fn symbology(code: &str) -> &'static str {
         "gs1_dotcode" => "GS1 DotCode",
         "ean13" => "EAN-13",
         "ean8" => "EAN-8",
-        "ean_add_on" => "EAN add-on",
+        "ean_add_on" => Language::from(language).text("echo_ean_add_on"),
         "itf_checked" | "itf" => "ITF",
         "code_128" => "Code 128",
         "code_39" => "Code 39",
@@ -270,6 +316,12 @@ fn job_said(known: &Known, works: &Works, now: &JobNow) -> Said {
         }
         (Standing::Confirmed(_) | Standing::ResolvedPrinted(_), _) => {
             Said::asks("band_label_stick", "band_label_stick_why")
+        }
+        (Standing::NotPrinted(_), _) if !now.may_copy => {
+            Said::asks("band_label_copied", "band_label_copied_why")
+        }
+        (Standing::Damaged, _) if !now.may_copy => {
+            Said::new(BandState::NeedsYou, Text::of("band_label_copied"), Text::of("band_label_destroy_this"))
         }
         (Standing::NotPrinted(Evidence::NothingWritten), _) => {
             Said::fault(Text::of("band_label_failed"), "job_not_printed_nothing")

@@ -27,7 +27,7 @@ pub fn compose(known: &Known) -> Screen {
         Phase::Enrol(enrol) => (enrol_main(enrol), enrol_actions(known, enrol)),
         Phase::Fault(fault) => (fault_main(fault), fault_actions(known)),
         Phase::Works(works) => match page(known, works) {
-            Page::Scan => (scan::main(known, works), scan::actions(known)),
+            Page::Scan => (scan::main(known, works), scan::actions(known, works)),
             Page::Label => (label::main(known, works), label::actions(works)),
             Page::Devices => (devices::main(known, works), devices::actions(known, works)),
         },
@@ -136,15 +136,17 @@ fn offline(known: &Known, works: &Works) -> Option<Offline> {
         Link::Offline | Link::Unreachable => "offline_since",
         _ => "offline_trouble_since",
     };
-    let works_key = if works.printer.is_some() { "offline_works_print" } else { "offline_works" };
-    let todo = match link {
-        Link::Offline | Link::Unreachable | Link::Paused => "offline_todo",
-        _ => "offline_todo_it",
+    let can = if works.printer.is_some() { "offline_works_print" } else { "offline_works" };
+    let (safe, can, todo) = match link {
+        Link::Offline | Link::Unreachable | Link::Paused => ("offline_safe", can, "offline_todo"),
+        // Nothing is known of what it holds, so nobody may be told to go on.
+        Link::OwnQueueFault => ("offline_waiting", "offline_works_not", "offline_todo_stop"),
+        _ => ("offline_safe", can, "offline_todo_it"),
     };
     Some(Offline {
         since: Text::of(key).with("time", since_when(known, since)),
-        safe: Text::of("offline_safe").with("n", works.queue.queued),
-        works: Text::of(works_key),
+        safe: Text::of(safe).with("n", works.queue.queued),
+        works: Text::of(can),
         todo: Text::of(todo),
     })
 }

@@ -7,7 +7,8 @@ use lotgate_devices::event::{DeviceState, PrinterState};
 use lotgate_domain::operation::Clock;
 use lotgate_sync::engine::status::Link;
 
-const MIB: u64 = 1 << 20;
+/// Of which the screen speaks.
+const MEGABYTE: u64 = 1_000_000;
 /// Rows that the panel shows without scrolling; stations with more scanners show those that are not ready first.
 const SHOWN: usize = 7;
 
@@ -136,9 +137,10 @@ fn disk(works: &Works) -> DeviceRow {
         (None, Alarm) => ("dev_disk_nearly_full", Mark::NeedsYou),
         (None, Full) => ("dev_disk_full", Mark::Fault),
     };
-    let detail = capacity
-        .disk_free
-        .map_or_else(|| Text::of("dev_disk_unknown"), |free| Text::of("dev_disk_free").with("n", free / MIB));
+    let detail = capacity.disk_free.map_or_else(
+        || Text::of("dev_disk_unknown"),
+        |free| Text::of("dev_disk_free").with("n", free / MEGABYTE),
+    );
     DeviceRow { name: Text::of("dev_disk"), detail, heard: None, state: Text::of(state), mark }
 }
 

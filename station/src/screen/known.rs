@@ -12,6 +12,9 @@ use lotgate_sync::queue::QueueState;
 use lotgate_sync::runner::{Reference, SyncStatus};
 use std::collections::BTreeSet;
 
+/// Id of the codes to touch: no scanner, and the record says so.
+pub const DEMO_TRAY: &str = "demo";
+
 /// Everything that a screen says.
 #[derive(Debug, Clone)]
 pub struct Known {

@@ -5,6 +5,7 @@ use super::known::{Act, Known, ScanAct, Works};
 use super::{Action, CheckRow, LotRow, Main, Place, Request, Scan, ScanResult, Text};
 use jiff::civil::Date;
 use lotgate_domain::reference::{Lot, LotStatus, Snapshot};
+use lotgate_sync::engine::status::Link;
 
 /// As many lots as the panel shows without scrolling.
 const SHOWN_LOTS: usize = 5;
@@ -18,11 +19,14 @@ pub(super) fn main(known: &Known, works: &Works) -> Main {
     Main::Scan(Scan { result, lots, more_lots, as_of: as_of(known, works) })
 }
 
-pub(super) fn actions(known: &Known) -> Vec<Action> {
+pub(super) fn actions(known: &Known, works: &Works) -> Vec<Action> {
     let devices = action(Place::Middle, "activity", "act_devices", Some(Request::ShowDevices));
     let next = match &known.act {
         Act::Scan(scan) if scan.can_print => {
             action(Place::Primary, "printer", "act_print", Some(Request::PrintLabel { scan: scan.id }))
+        }
+        _ if works.sync.engine.link == Link::OwnQueueFault => {
+            action(Place::Waits, "triangle-alert", "act_wait_for_it", None)
         }
         _ => action(Place::ScanSlot, "scan-barcode", "act_scan_lot", None),
     };
@@ -147,8 +151,11 @@ fn checks(works: &Works, scan: &ScanAct) -> Vec<CheckRow> {
             lotgate_domain::gs1::expiry_date(yymmdd, today).map_or_else(|| Text::plain(yymmdd), Text::date)
         },
     );
-    let expiry_known =
-        || known.and_then(|known| known.expiry).map_or_else(|| Text::of("check_no_expiry"), Text::date);
+    let expiry_known = || match known {
+        // Nothing is known of it, not even that it has no date.
+        None => Text::of("check_unknown"),
+        Some(lot) => lot.expiry.map_or_else(|| Text::of("check_no_expiry"), Text::date),
+    };
     let status = known.map_or("check_unknown", |known| match known.status {
         LotStatus::Released => "check_released",
         LotStatus::Quarantine => "check_quarantine",

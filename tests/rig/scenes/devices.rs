@@ -5,6 +5,7 @@ use super::{Scene, scene};
 use lotgate_devices::event::{DeviceState, PrinterState};
 use lotgate_domain::operation::Clock;
 use lotgate_station::screen::{Known, Page};
+use lotgate_sync::engine::failure::{FailureCode, InconsistencyCode};
 use lotgate_sync::engine::status::Link;
 use lotgate_sync::queue::QueueAlarm;
 
@@ -16,6 +17,7 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
     let offline = values.known_with(|works| values.offline(works, Link::Offline));
     let trouble = values.known_with(|works| {
         values.offline(works, Link::ServerInconsistent);
+        works.sync.engine.failure = Some(FailureCode::Inconsistent(InconsistencyCode::LogRewritten));
         works.clock = Clock::RolledBack;
         works.devices = (1..=3).map(|number| values.scanner(number)).collect();
         for (device, state) in works.devices.iter_mut().zip([

@@ -29,12 +29,15 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
     let typing = |enrol: &mut EnrolNow| (enrol.keyboard, enrol.typed) = (true, 12);
     let open = |enrol: &mut EnrolNow| enrol.keyboard = true;
     let no_server = |enrol: &mut EnrolNow| enrol.server = None;
+    let interrupted =
+        Act::DeviceFault { id: values.scanner_id.to_owned(), code: "scan_interrupted", at: ago(2) };
     let scenes = [
         ("enrol", enrol(&|_| ())),
         ("enrol-no-server", enrol(&no_server)),
         ("enrol-keyboard", enrol(&open)),
         ("enrol-typing", enrol(&typing)),
         ("enrol-no-token", with(enrol(&|_| ()), Act::NoToken { at: ago(2) })),
+        ("enrol-interrupted", with(enrol(&|_| ()), interrupted)),
         ("enrol-token", with(enrol(&whole), Act::TokenRead)),
         ("enrol-working", with(enrol(&working), Act::TokenRead)),
         ("enrol-failed", with(enrol(&whole), Act::EnrolFailed { code: "token_used", at: ago(2) })),

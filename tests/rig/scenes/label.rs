@@ -185,7 +185,11 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
     };
     let alarmed =
         |works: &mut Works| works.queue.alarms = [QueueAlarm::DiskLow, QueueAlarm::QueueSetAside].into();
+    let copied = |steps: &[Step]| known(JobNow { may_copy: false, ..shown(values, 1, steps) }, &|_| ());
+    let damaged = with(doubted(), vec![answer(ResolvedNotPrinted, Some("damaged"))]);
     scenes.extend([
+        scene("label-not-printed-copied", values.suffix, &copied(&answered(ResolvedNotPrinted))),
+        scene("label-damaged-copied", values.suffix, &copied(&damaged)),
         scene("label-sent-behind", values.suffix, &behind(&sent(), &|_| ())),
         scene("label-unknown-behind", values.suffix, &behind(&unknown("printer_silent"), &|_| ())),
         scene("label-confirmed-alarm", values.suffix, &behind(&evidence("status_transition"), &alarmed)),

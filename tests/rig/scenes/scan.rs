@@ -2,11 +2,12 @@
 
 use super::site::{Values, ago, now};
 use super::{Scene, scene};
-use lotgate_devices::event::DeviceState;
+use lotgate_devices::event::{DeviceState, PrinterState};
 use lotgate_domain::ids::OperationId;
 use lotgate_domain::operation::body::{Element, SnapshotLot};
 use lotgate_domain::reference::LotStatus;
-use lotgate_station::screen::{Act, Known, Phase, ScanAct};
+use lotgate_station::screen::{Act, DEMO_TRAY, Known, Phase, ScanAct};
+use lotgate_sync::engine::failure::{FailureCode, QueueCode};
 use lotgate_sync::engine::status::Link;
 use lotgate_sync::queue::QueueAlarm;
 
@@ -38,7 +39,8 @@ pub(super) fn refused(values: &Values, code: &'static str, lot: u32, status: Lot
     let lot = values.lot(lot);
     scan.text = format!("]d201{}\u{241d}1727093010{lot}", crate::plant::GTIN);
     scan.elements = vec![element("01", crate::plant::GTIN), element("17", "270930"), element("10", &lot)];
-    scan.snapshot_lot = Some(SnapshotLot { status, expiry: "2027-09-30".parse().ok() });
+    let expiry = if code == "expiry_mismatch" { "2027-10-31" } else { "2027-09-30" };
+    scan.snapshot_lot = Some(SnapshotLot { status, expiry: expiry.parse().ok() });
     scan.snapshot = scan.snapshot.filter(|_| code != "no_reference_data");
     (scan.refusal, scan.lot, scan.can_print) = (Some(code), Some(lot), false);
     scan
@@ -84,6 +86,18 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
     let away = Act::DeviceAway { id: values.scanner_id.to_owned(), code: "unplugged", at: ago(9) };
     let interrupted =
         Act::DeviceFault { id: values.scanner_id.to_owned(), code: "scan_unterminated", at: ago(2) };
+    let overrun = Act::DeviceFault { id: values.scanner_id.to_owned(), code: "overrun", at: ago(2) };
+    let no_printer = values.known_with(|works| {
+        works.printer.iter_mut().for_each(|printer| printer.state = PrinterState::Unreachable);
+    });
+    let own_queue = values.known_with(|works| {
+        values.offline(works, Link::OwnQueueFault);
+        works.sync.engine.failure = Some(FailureCode::Queue(QueueCode::QueueUnreadable));
+    });
+    let mut touched = accepted(values);
+    touched.device = DEMO_TRAY.to_owned();
+    let mut add_on = unknown(values, "unknown_lot");
+    add_on.symbology = "ean_add_on".to_owned();
     let mut repeated = refused(values, "lot_held", 8, LotStatus::Hold);
     repeated.repeats = 12;
     let mut cannot_print = accepted(values);
@@ -98,6 +112,7 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
         ("scan-held-again", scan(repeated)),
         ("scan-expiry-differs", scan(refused(values, "expiry_mismatch", 2, LotStatus::Released))),
         ("scan-unknown", scan(unknown(values, "unknown_lot"))),
+        ("scan-unknown-add-on", scan(add_on)),
         ("scan-unreadable", scan(unknown(values, "wrong_check_digit"))),
         ("scan-offline", offline(Link::Offline)),
         ("scan-offline-accepted", with(offline(Link::Unreachable), Act::Scan(Box::new(accepted(values))))),
@@ -109,9 +124,13 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
             ),
         ),
         ("scan-trouble", offline(Link::Unauthorised)),
+        ("scan-own-queue-fault", own_queue),
         ("scan-paused", offline(Link::Paused)),
         ("scan-unplugged", with(unplugged, away)),
-        ("scan-interrupted", with(values.known(), interrupted)),
+        ("scan-interrupted", with(values.known(), interrupted.clone())),
+        ("scan-interrupted-no-printer", with(no_printer, interrupted)),
+        ("scan-too-fast", with(values.known(), overrun)),
+        ("scan-no-label", with(values.known(), Act::NoLabel { code: "label_question_open", at: ago(2) })),
         ("scan-not-kept", with(values.known(), Act::NotKept { code: "disk_full", at: ago(3) })),
         ("scan-maybe-kept", with(values.known(), Act::NotKept { code: "unknown_outcome", at: ago(3) })),
         ("scan-gone", with(values.known(), Act::Gone { at: ago(1) })),
@@ -125,6 +144,10 @@ pub(super) fn scenes(values: &Values) -> Vec<Scene> {
                 values.demonstration(works);
                 values.offline(works, Link::Offline);
             }),
+        ),
+        (
+            "scan-demonstration-touched",
+            with(values.known_with(|works| values.demonstration(works)), Act::Scan(Box::new(touched))),
         ),
         (
             "scan-demonstration-accepted",

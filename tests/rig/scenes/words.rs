@@ -7,7 +7,10 @@ use lotgate_domain::barcode::ErrorCode;
 use lotgate_domain::lot::ScanRefusal;
 use lotgate_domain::protocol::problem::ProblemCode;
 use lotgate_domain::reference::LotStatus;
-use lotgate_station::screen::{Act, EnrolNow, FaultNow, Phase};
+use lotgate_station::screen::{Act, EnrolNow, FaultNow, Page, Phase};
+use lotgate_sync::engine::failure::{
+    FailureCode, InconsistencyCode, LinkCode, QueueCode, ReplyCode, TlsCode,
+};
 
 /// Why a station does not come up, or stops: of the queue, its keys, the configuration.
 const FAULTS: [&str; 35] = [
@@ -65,6 +68,59 @@ const DEVICE_STATES: [&str; 6] =
 const DEVICE_FAULTS: [&str; 5] =
     ["overrun", "scan_interrupted", "scan_too_long", "scan_unterminated", "scan_without_start"];
 
+/// Why there is no label.
+const NO_LABEL: [&str; 14] = [
+    "label_ambiguous",
+    "label_character",
+    "label_expiry",
+    "label_gtin",
+    "label_lot_not_gs1",
+    "label_lot_too_long",
+    "label_missing",
+    "label_needs_gtin",
+    "label_question_open",
+    "label_queue_full",
+    "label_serial",
+    "label_too_long",
+    "label_unknown",
+    "no_printer",
+];
+
+/// Why nothing is sent, besides the cloud's own words.
+const FAILURES: [FailureCode; 31] = [
+    FailureCode::Link(LinkCode::ConnectionRefused),
+    FailureCode::Link(LinkCode::NetworkUnreachable),
+    FailureCode::Link(LinkCode::NameNotFound),
+    FailureCode::Link(LinkCode::ConnectTimedOut),
+    FailureCode::Link(LinkCode::TimedOut),
+    FailureCode::Link(LinkCode::ConnectionLost),
+    FailureCode::Tls(TlsCode::WrongCertificate),
+    FailureCode::Tls(TlsCode::WrongName),
+    FailureCode::Tls(TlsCode::CertificateExpired),
+    FailureCode::Tls(TlsCode::CertificateNotYetValid),
+    FailureCode::Tls(TlsCode::TlsFailed),
+    FailureCode::Reply(ReplyCode::Redirected),
+    FailureCode::Reply(ReplyCode::UnexpectedStatus),
+    FailureCode::Reply(ReplyCode::ReplyInvalid),
+    FailureCode::Reply(ReplyCode::ReplyTooLarge),
+    FailureCode::Inconsistent(InconsistencyCode::ReceiptInvalid),
+    FailureCode::Inconsistent(InconsistencyCode::ReceiptUnknownEntry),
+    FailureCode::Inconsistent(InconsistencyCode::ReceiptMissing),
+    FailureCode::Inconsistent(InconsistencyCode::VerdictInvalid),
+    FailureCode::Inconsistent(InconsistencyCode::AcceptedUnknown),
+    FailureCode::Inconsistent(InconsistencyCode::CloudAhead),
+    FailureCode::Inconsistent(InconsistencyCode::FeedInvalid),
+    FailureCode::Inconsistent(InconsistencyCode::FeedWentBack),
+    FailureCode::Inconsistent(InconsistencyCode::FeedBroken),
+    FailureCode::Inconsistent(InconsistencyCode::PageInvalid),
+    FailureCode::Inconsistent(InconsistencyCode::ProofInvalid),
+    FailureCode::Inconsistent(InconsistencyCode::LogWentBack),
+    FailureCode::Inconsistent(InconsistencyCode::LogRewritten),
+    FailureCode::Queue(QueueCode::QueueUnreadable),
+    FailureCode::Queue(QueueCode::QueueDamaged),
+    FailureCode::Queue(QueueCode::QueueUnwritable),
+];
+
 /// Why an enrolment fails besides the cloud's own words.
 const ENROL: [&str; 12] = [
     "connect_timed_out",
@@ -101,6 +157,17 @@ pub(super) fn scenes() -> Vec<Scene> {
     }
     for code in DEVICE_FAULTS {
         add("device", code, Act::DeviceFault { id: values.scanner_id.to_owned(), code, at: ago(2) });
+    }
+    for code in NO_LABEL {
+        add("no-label", code, Act::NoLabel { code, at: ago(2) });
+    }
+    for failure in ProblemCode::ALL.map(FailureCode::Rejected).into_iter().chain(FAILURES) {
+        let mut known = values.known_with(|works| {
+            values.offline(works, failure.class().into());
+            works.sync.engine.failure = Some(failure);
+        });
+        known.page = Page::Devices;
+        scenes.push(scene(&format!("words-network-{}", failure.as_str()), "", &known));
     }
     for code in FAULTS {
         let detail = "/var/lib/lotgate/station.toml".to_owned();
