@@ -95,20 +95,8 @@ async fn show(app: AppHandle, kiosk: KioskHandle, ending: UnboundedSender<Ending
     let _ = ending.send(Ending::StationEnded);
 }
 
-/// SIGTERM or SIGINT; on other systems, that the console is closed.
 async fn listen_for_signals(ending: UnboundedSender<Ending>) {
-    let terminated = async {
-        #[cfg(unix)]
-        if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            term.recv().await;
-            return;
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    lotgate_station::wait_for_signal().await;
     let _ = ending.send(Ending::Asked);
 }
 

@@ -29,3 +29,5 @@ pub mod retired;
 mod run;
 pub mod scan;
 pub mod screen;
+
+pub use run::wait_for_signal;

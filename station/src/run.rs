@@ -174,3 +174,19 @@ async fn printing(
     };
     Ok(Printing::new(jobs, printer, source))
 }
+
+/// Resolves when the program is asked to end: SIGTERM or SIGINT; on other systems, that the console is closed.
+pub async fn wait_for_signal() {
+    let terminated = async {
+        #[cfg(unix)]
+        if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            term.recv().await;
+            return;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

@@ -5,7 +5,7 @@ pub(crate) mod told;
 use super::site::{Site, shared_clock};
 use super::{Exit, Failure, language, log_to_stderr, refuse_retired, runtime};
 use crate::actor::Ended;
-use crate::run::Running;
+use crate::run::{Running, wait_for_signal};
 use clap::Args;
 use lotgate_sync::http::HttpCloud;
 use lotgate_sync::queue::Queue;
@@ -67,20 +67,4 @@ async fn work(site: Site, arguments: Arguments, queue: Queue, cloud: HttpCloud) 
     let ended = running.end().await?;
     let _ = tokio::time::timeout(LAST_LINES, all_printed).await;
     Ok(ended)
-}
-
-/// Resolves at the first signal that asks the program to end.
-pub(crate) async fn wait_for_signal() {
-    let terminated = async {
-        #[cfg(unix)]
-        if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            term.recv().await;
-            return;
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
 }
